@@ -1,0 +1,251 @@
+"""Configurations: the frozen parameters of one accelerator, named presets, TOML files."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accel.errors import ConfigError
+
+__all__ = ["PRESETS", "Config", "slot_bytes"]
+
+ARRAY_SIZES = (4, 8, 12, 16, 32)
+
+
+def slot_bytes(width: int) -> int:
+    """Bytes that an on-chip word of `width` bytes takes in external memory: a power of two."""
+    return 1 << (width - 1).bit_length()
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise ConfigError(message)
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Parameters of one accelerator; everything else is derived from them.
+
+    Parameters
+    ----------
+    rows : int
+        Array rows, the reduction: input channels taken per cycle. One of 4, 8, 12, 16, 32.
+    cols : int
+        Array columns: output channels computed at once. One of 4, 8, 12, 16, 32.
+    scratchpad_bytes : int
+        Activation memory; a power of two. A word of 12 bytes counts as 16.
+    scratchpad_banks : int
+        Banks of the scratchpad, interleaved by word address: 1, 2, 4 or 8.
+    weight_bytes : int
+        Weight memory; a power of two. A word of 12 bytes counts as 16.
+    acc_depth : int
+        Output pixels that each of the two accumulator halves holds; a power of two, 16 to 4096.
+    lanes : int
+        Results per cycle of the vector engine; divides rows and cols.
+    multiply : bool
+        RV32M multiply and divide in the controller.
+    bus_bits : int
+        Data width of the memory port: 32, 64 or 128.
+    program_bytes : int
+        Program memory of the controller; a power of two, 1 KiB to 64 KiB.
+    queue_depth : int
+        Register writes that each engine's command queue holds; a power of two, 4 to 64.
+    reads_in_flight : int
+        Read bursts that the load engine keeps outstanding, 1 to 16.
+    name : str
+        Preset or file name; not part of the fingerprint.
+
+    Raises
+    ------
+    ConfigError
+        When a value, or a combination of them, cannot be built.
+    """
+
+    rows: int = 8
+    cols: int = 8
+    scratchpad_bytes: int = 65536
+    scratchpad_banks: int = 4
+    weight_bytes: int = 32768
+    acc_depth: int = 512
+    lanes: int = 4
+    multiply: bool = True
+    bus_bits: int = 64
+    program_bytes: int = 16384
+    queue_depth: int = 16
+    reads_in_flight: int = 4
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            _require(
+                type(value) is type(field.default),
+                f"{field.name} must be {type(field.default).__name__}, not {value!r}",
+            )
+        sizes = ", ".join(map(str, ARRAY_SIZES))
+        _require(self.rows in ARRAY_SIZES, f"rows must be one of {sizes}, not {self.rows}")
+        _require(self.cols in ARRAY_SIZES, f"cols must be one of {sizes}, not {self.cols}")
+        _require(
+            self.lanes > 0 and math.gcd(self.rows, self.cols) % self.lanes == 0,
+            f"lanes must divide rows ({self.rows}) and cols ({self.cols}), and {self.lanes} "
+            "does not",
+        )
+        _require(
+            self.scratchpad_banks in (1, 2, 4, 8),
+            f"scratchpad_banks must be one of 1, 2, 4, 8, not {self.scratchpad_banks}",
+        )
+        for name, low, high in (
+            ("scratchpad_bytes", 2048, 1 << 22),
+            ("weight_bytes", 1024, 1 << 22),
+            ("acc_depth", 16, 4096),
+            ("program_bytes", 1024, 1 << 16),
+            ("queue_depth", 4, 64),
+        ):
+            value = getattr(self, name)
+            _require(
+                _is_power_of_two(value) and low <= value <= high,
+                f"{name} must be a power of two from {low} to {high}, not {value}",
+            )
+        _require(
+            self.bus_bits in (32, 64, 128), f"bus_bits must be 32, 64 or 128, not {self.bus_bits}"
+        )
+        _require(
+            1 <= self.reads_in_flight <= 16,
+            f"reads_in_flight must be from 1 to 16, not {self.reads_in_flight}",
+        )
+        least = 4 * max(self.rows, 12)
+        _require(
+            self.weight_words >= least,
+            f"weight_bytes must hold {least} words of {self.cols} bytes (four tiles), "
+            f"at least {least * slot_bytes(self.cols)}, not {self.weight_bytes}",
+        )
+        _require(
+            self.scratchpad_words >= 128,
+            f"scratchpad_bytes must hold 128 words of {self.rows} bytes, at least "
+            f"{128 * slot_bytes(self.rows)}, not {self.scratchpad_bytes}",
+        )
+
+    @property
+    def bus_bytes(self) -> int:
+        """Bytes per beat of the memory port."""
+        return self.bus_bits // 8
+
+    @property
+    def word_slot(self) -> int:
+        """Bytes of one scratchpad word (one pixel, `rows` channels) in external memory."""
+        return slot_bytes(self.rows)
+
+    @property
+    def weight_slot(self) -> int:
+        """Bytes of one weight word (`cols` weights) in external memory."""
+        return slot_bytes(self.cols)
+
+    @property
+    def scratchpad_words(self) -> int:
+        """Words of `rows` bytes in the scratchpad."""
+        return self.scratchpad_bytes // self.word_slot
+
+    @property
+    def weight_words(self) -> int:
+        """Words of `cols` bytes in the weight memory."""
+        return self.weight_bytes // self.weight_slot
+
+    @property
+    def program_words(self) -> int:
+        """32-bit words in the program memory."""
+        return self.program_bytes // 4
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Peak multiply-accumulates per cycle."""
+        return self.rows * self.cols
+
+    @property
+    def fingerprint(self) -> int:
+        """32 bits that differ whenever the hardware would; the driver compares them."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del values["name"]
+        text = json.dumps(values, sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+    @classmethod
+    def load(cls, source: "str | Path | Config") -> "Config":
+        """Return the configuration that a preset name or a TOML file describes.
+
+        A TOML file holds field names of this class and optionally `preset` to start from.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such preset or file, or the file's content does not fit.
+        """
+        if isinstance(source, Config):
+            return source
+        if str(source) in PRESETS:
+            return PRESETS[str(source)]
+        path = Path(source)
+        if path.suffix != ".toml":
+            known = ", ".join(PRESETS)
+            raise ConfigError(f"unknown configuration {source}: use {known} or a .toml file")
+        try:
+            values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read configuration {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not a TOML file: {error}") from None
+        preset = values.pop("preset", "small")
+        if preset not in PRESETS:
+            raise ConfigError(f"{path}: unknown preset {preset}: use {', '.join(PRESETS)}")
+        known_fields = {f.name for f in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known_fields:
+                raise ConfigError(
+                    f"{path}: unknown field {key}: use {', '.join(sorted(known_fields))}"
+                )
+        return dataclasses.replace(PRESETS[preset], **{"name": path.stem, **values})
+
+
+PRESETS: dict[str, Config] = {
+    config.name: config
+    for config in (
+        Config(
+            name="test",
+            rows=4,
+            cols=4,
+            scratchpad_bytes=4096,
+            scratchpad_banks=2,
+            weight_bytes=2048,
+            acc_depth=32,
+            lanes=2,
+            multiply=False,
+            bus_bits=32,
+            program_bytes=16384,
+        ),
+        Config(name="small"),
+        Config(
+            name="base",
+            rows=16,
+            cols=16,
+            scratchpad_bytes=131072,
+            weight_bytes=65536,
+            lanes=16,
+        ),
+        Config(
+            name="large",
+            rows=32,
+            cols=32,
+            scratchpad_bytes=524288,
+            weight_bytes=262144,
+            lanes=32,
+            bus_bits=128,
+        ),
+    )
+}

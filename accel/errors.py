@@ -1,0 +1,27 @@
+"""The exceptions a user can meet, each one line that says what is wrong and what to do."""
+
+__all__ = ["AccelError", "ConfigError", "DeviceError", "ImageError", "InputError", "ModelError"]
+
+
+class AccelError(Exception):
+    """Base of every error caused by what the user gave; the command line exits with status 2."""
+
+
+class ConfigError(AccelError):
+    """A configuration that cannot be built, or a preset or file that does not exist."""
+
+
+class ModelError(AccelError):
+    """A model file that is damaged, or that asks for what the compiler cannot do."""
+
+
+class ImageError(AccelError):
+    """A compiled image that is damaged, or made for another configuration or ISA version."""
+
+
+class InputError(AccelError):
+    """Input data whose file, shape or type does not fit the model."""
+
+
+class DeviceError(AccelError):
+    """A device that cannot be opened, or that stopped with an error cause."""

@@ -1,0 +1,123 @@
+"""The address generator of all engines: a nested affine loop counter."""
+
+from collections.abc import Mapping, Sequence
+
+from amaranth.hdl import Module, Shape, ShapeLike, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["LoopNest"]
+
+
+class LoopNest(wiring.Component):
+    """Nested loops that carry running values; level 0 is the innermost.
+
+    When a step advances level `l` (all lower levels were at their last iteration and return to
+    their first), every value grows by its step for that level: `value += steps[l]`. Steps are
+    therefore *composite*: they undo what the inner levels added.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Bits of each level's iteration count, level 0 first. A count must be at least 1.
+    values : mapping of str to shape-like
+        The values carried: their names and shapes (modulo arithmetic).
+    moving : mapping of str to sequence of int, optional
+        Levels that move a value; the others leave it alone and have no step port. All by default.
+
+    Members
+    -------
+    load : In(1)
+        Take `start` and go to the first iteration of every level; wins over `step`.
+    step : In(1)
+        Advance. After the very last iteration the nest wraps to its first, with the values
+        advanced by the outermost level's step.
+    counts : In({c0, c1, ...})
+        Must hold still from `load` to the last step.
+    start : In({name: shape})
+    steps : In({name: {s0, s1, ...}})
+    values : Out({name: shape})
+        Values of the current iteration.
+    last : Out(levels)
+        Bit `l`: level `l` is at its last iteration. All ones: the last iteration of all.
+
+    Latency
+    -------
+    One cycle from `load` or `step` to `values` and `last`. One step per cycle.
+    """
+
+    def __init__(
+        self,
+        *,
+        counts: Sequence[int],
+        values: Mapping[str, ShapeLike],
+        moving: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        if not counts:
+            raise ValueError("LoopNest needs at least one level")
+        self._widths = list(counts)
+        levels = range(len(counts))
+        self._shapes = {name: Shape.cast(shape) for name, shape in values.items()}
+        self._moving = {
+            name: list((moving or {}).get(name, levels)) for name in self._shapes
+        }
+        super().__init__(
+            {
+                "load": In(1),
+                "step": In(1),
+                "counts": In(data.StructLayout({f"c{i}": unsigned(w) for i, w in zip(levels, counts, strict=True)})),
+                "start": In(data.StructLayout(dict(self._shapes))),
+                "steps": In(
+                    data.StructLayout(
+                        {
+                            name: data.StructLayout({f"s{i}": shape for i in self._moving[name]})
+                            for name, shape in self._shapes.items()
+                        }
+                    )
+                ),
+                "values": Out(data.StructLayout(dict(self._shapes))),
+                "last": Out(len(counts)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        levels = len(self._widths)
+        advance = Signal(levels)  # one-hot: the level that a step would advance
+        inner_last = [self.last[:i].all() if i else 1 for i in range(levels)]
+        for i in range(levels - 1):
+            m.d.comb += advance[i].eq(inner_last[i] & ~self.last[i])
+        m.d.comb += advance[levels - 1].eq(inner_last[levels - 1])
+
+        for i, width in enumerate(self._widths):
+            # Iterations left after the current one: `last` is then a registered flag.
+            left = Signal(width, name=f"left{i}")
+            count = self.counts[f"c{i}"]
+            restart = Signal(name=f"restart{i}")
+            m.d.comb += restart.eq(self.load | (self.step & inner_last[i] & self.last[i]))
+            with m.If(restart):
+                m.d.sync += [left.eq(count - 1), self.last[i].eq(count == 1)]
+            with m.Elif(self.step & advance[i]):
+                m.d.sync += [left.eq(left - 1), self.last[i].eq(left == 1)]
+
+        for name, shape in self._shapes.items():
+            value = self.values[name]
+            increment = Signal(shape, name=f"{name}_increment")
+            moving = self._moving[name]
+            m.d.comb += increment.eq(
+                _one_hot_select([(advance[i], self.steps[name][f"s{i}"]) for i in moving])
+            )
+            with m.If(self.load):
+                m.d.sync += value.eq(self.start[name])
+            with m.Elif(self.step):
+                m.d.sync += value.eq(value + increment)
+        return m
+
+
+def _one_hot_select(cases):
+    """OR of the values whose select bit is set: no priority chain."""
+    result = 0
+    for select, value in cases:
+        raw = value.as_unsigned() if value.shape().signed else value
+        result = result | (raw & select.replicate(len(raw)))
+    return result

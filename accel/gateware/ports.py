@@ -1,0 +1,98 @@
+"""Signatures that join the units: memory ports, engine commands, completions, tensor operations."""
+
+from amaranth.hdl import ShapeLike, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.isa import Command
+
+__all__ = [
+    "SCRATCHPAD_LATENCY",
+    "WEIGHT_LATENCY",
+    "CommandLayout",
+    "Completion",
+    "ReadPort",
+    "TensorOperation",
+    "WritePort",
+]
+
+SCRATCHPAD_LATENCY = 3
+"""Cycles from an accepted scratchpad read request to its response."""
+
+WEIGHT_LATENCY = 2
+"""Cycles from an accepted weight read request to its response."""
+
+
+class ReadPort(wiring.Signature):
+    """Read port of an on-chip memory, seen from the reader.
+
+    Parameters
+    ----------
+    address_width : int
+    shape : shape-like
+        Shape of one word.
+
+    Members
+    -------
+    request : Out(stream.Signature(address_width))
+        A word's address. `ready` may be low when another reader has priority.
+    response : In({valid, data})
+        The word, a fixed number of cycles after the request was accepted. Cannot be refused.
+    """
+
+    def __init__(self, address_width: int, shape: ShapeLike) -> None:
+        super().__init__(
+            {
+                "request": Out(stream.Signature(unsigned(address_width))),
+                "response": In(data.StructLayout({"valid": unsigned(1), "data": shape})),
+            }
+        )
+
+
+class WritePort(wiring.Signature):
+    """Write port of an on-chip memory, seen from the writer: one stream.
+
+    Parameters
+    ----------
+    address_width : int
+    shape : shape-like
+        Shape of one word.
+    granules : int
+        Equal parts of the word that `mask` enables, lowest bits first.
+
+    Members
+    -------
+    request : Out(stream.Signature({address, data, mask}))
+    """
+
+    def __init__(self, address_width: int, shape: ShapeLike, granules: int = 1) -> None:
+        payload = data.StructLayout(
+            {"address": unsigned(address_width), "data": shape, "mask": unsigned(granules)}
+        )
+        super().__init__({"request": Out(stream.Signature(payload))})
+
+
+class CommandLayout(data.StructLayout):
+    """What a command queue hands to its engine: `fields` (isa layout), `post` mask, `stamp`."""
+
+    def __init__(self, command: Command) -> None:
+        super().__init__({"fields": command.layout, "post": unsigned(4), "stamp": unsigned(1)})
+
+
+class Completion(data.Struct):
+    """One command of an engine is complete: all it wrote can be read. In command order."""
+
+    valid: unsigned(1)  # type: ignore[valid-type]
+    post: unsigned(4)  # type: ignore[valid-type]
+    stamp: unsigned(1)  # type: ignore[valid-type]
+
+
+class TensorOperation(data.Struct):
+    """A TSET, TADD or TPUSH that the controller issues, already checked for legality."""
+
+    funct3: unsigned(3)  # type: ignore[valid-type]
+    funct7: unsigned(7)  # type: ignore[valid-type]
+    rs1_field: unsigned(5)  # type: ignore[valid-type]
+    rs2_field: unsigned(5)  # type: ignore[valid-type]
+    a: unsigned(32)  # type: ignore[valid-type]
+    b: unsigned(32)  # type: ignore[valid-type]

@@ -1,0 +1,120 @@
+"""The command queue of one engine: register writes, tokens, and the command they make."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from accel.gateware.ports import CommandLayout
+from accel.isa import Command
+
+__all__ = ["CommandQueue", "QueueEntry"]
+
+
+class QueueEntry(data.Struct):
+    """One TSET, TADD or TPUSH on its way to an engine."""
+
+    push: unsigned(1)  # type: ignore[valid-type]
+    add: unsigned(1)  # type: ignore[valid-type]
+    pair: unsigned(4)  # type: ignore[valid-type]
+    a: unsigned(32)  # type: ignore[valid-type]
+    b: unsigned(32)  # type: ignore[valid-type]
+
+
+class CommandQueue(wiring.Component):
+    """Queue of register writes, the engine's register file, and the token gate.
+
+    A push entry waits until every producer in its wait mask (`a[3:0]`) has a token here, takes
+    one from each, and offers the register file as a command. The bit of the engine itself in the
+    mask means: until the engine has completed all earlier commands.
+
+    Parameters
+    ----------
+    command : Command
+        The engine's command from isa.
+    depth : int
+        Entries held; they sit in distributed RAM.
+
+    Members
+    -------
+    entries : In(stream.Signature(QueueEntry))
+        For a push, `a[3:0]` is the wait mask, `a[7:4]` the post mask, `a[8]` the stamp flag.
+    available : In(4)
+        Bit per producing engine: its counter towards this engine is not zero.
+    take : Out(4)
+        One cycle: take a token from these producers.
+    engine_busy : In(1)
+    command : Out(stream.Signature(CommandLayout(command)))
+    empty : Out(1)
+        Nothing queued and no command on offer.
+
+    Latency
+    -------
+    Two cycles from an entry to its effect; one entry per cycle.
+    """
+
+    def __init__(self, *, command: Command, depth: int) -> None:
+        self._command = command
+        self._depth = depth
+        super().__init__(
+            {
+                "entries": In(stream.Signature(QueueEntry)),
+                "available": In(4),
+                "take": Out(4),
+                "engine_busy": In(1),
+                "command": Out(stream.Signature(CommandLayout(command))),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.fifo = fifo = SyncFIFO(width=len(self.entries.payload.as_value()), depth=self._depth)
+        head = Signal(QueueEntry)
+        head_valid = Signal()
+        head_ready = Signal()
+        m.d.comb += [
+            fifo.w_data.eq(self.entries.payload),
+            fifo.w_en.eq(self.entries.valid),
+            self.entries.ready.eq(fifo.w_rdy),
+            fifo.r_en.eq(~head_valid | head_ready),
+        ]
+        with m.If(fifo.r_en):
+            m.d.sync += [head.eq(fifo.r_data), head_valid.eq(fifo.r_rdy)]
+
+        wait_mask, post_mask, stamp = head.a[0:4], head.a[4:8], head.a[8]
+        own = 1 << int(self._command.engine)
+        ready_mask = Signal(4)
+        m.d.comb += ready_mask.eq(
+            (self.available & ~own) | (Mux(self.engine_busy, 0, own))
+        )
+        output_free = Signal()
+        m.d.comb += output_free.eq(~self.command.valid | self.command.ready)
+        with m.If(self.command.ready):
+            m.d.sync += self.command.valid.eq(0)
+
+        registers = self.command.payload.fields.as_value()
+        with m.If(head_valid & ~head.push):
+            # A command on offer is the register file itself: it must be taken before a change.
+            with m.If(output_free):
+                m.d.comb += head_ready.eq(1)
+                with m.Switch(head.pair):
+                    for pair in range(self._command.pairs):
+                        with m.Case(pair):
+                            low = registers[64 * pair : 64 * pair + 32]
+                            high = registers[64 * pair + 32 : 64 * pair + 64]
+                            m.d.sync += [
+                                low.eq(Mux(head.add, low, 0) + head.a),
+                                high.eq(Mux(head.add, high, 0) + head.b),
+                            ]
+        with m.Elif(head_valid & output_free & (wait_mask & ~ready_mask == 0)):
+            # The self bit must see the command just taken as busy.
+            with m.If(~((wait_mask & own).any() & self.command.valid)):
+                m.d.comb += [head_ready.eq(1), self.take.eq(wait_mask & ~own)]
+                m.d.sync += [
+                    self.command.valid.eq(1),
+                    self.command.payload.post.eq(post_mask),
+                    self.command.payload.stamp.eq(stamp),
+                ]
+        m.d.comb += self.empty.eq(~fifo.r_rdy & ~head_valid & ~self.command.valid)
+        return m
