@@ -1,0 +1,1 @@
+"""The golden machine and the simulated devices."""

@@ -1,14 +1,17 @@
 """Signatures that join the units: memory ports, engine commands, completions, tensor operations."""
 
-from amaranth.hdl import ShapeLike, unsigned
+from amaranth.hdl import ShapeLike, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from accel.isa import Command
 
 __all__ = [
+    "ACCUMULATOR_LATENCY",
     "SCRATCHPAD_LATENCY",
     "WEIGHT_LATENCY",
+    "AccumulatorReadPort",
     "CommandLayout",
     "Completion",
     "ReadPort",
@@ -21,6 +24,10 @@ SCRATCHPAD_LATENCY = 3
 
 WEIGHT_LATENCY = 2
 """Cycles from an accepted weight read request to its response."""
+
+
+ACCUMULATOR_LATENCY = 4
+"""Cycles from an accepted accumulator read request to its response."""
 
 
 class ReadPort(wiring.Signature):
@@ -45,6 +52,39 @@ class ReadPort(wiring.Signature):
             {
                 "request": Out(stream.Signature(unsigned(address_width))),
                 "response": In(data.StructLayout({"valid": unsigned(1), "data": shape})),
+            }
+        )
+
+
+class AccumulatorReadPort(wiring.Signature):
+    """Read port of the accumulators, seen from the reader.
+
+    Parameters
+    ----------
+    depth : int
+        Entries in each of the two halves.
+    cols, lanes : int
+        Columns of the array, and how many neighbours of them one read returns.
+
+    Members
+    -------
+    request : Out(stream.Signature({address, slot}))
+        An entry of either half, and which `lanes` columns of it: `slot * lanes ..`. `ready` is low
+        while the matmul engine is at work on that half.
+    response : In({valid, data})
+        `lanes` int32 sums, ACCUMULATOR_LATENCY cycles after the request was accepted, in order.
+        Cannot be refused.
+    """
+
+    def __init__(self, *, depth: int, cols: int, lanes: int) -> None:
+        request = data.StructLayout(
+            {"address": unsigned(ceil_log2(2 * depth)), "slot": unsigned(ceil_log2(cols // lanes))}
+        )
+        sums = data.ArrayLayout(signed(32), lanes)
+        super().__init__(
+            {
+                "request": Out(stream.Signature(request)),
+                "response": In(data.StructLayout({"valid": unsigned(1), "data": sums})),
             }
         )
 

@@ -1,0 +1,135 @@
+"""Where every feature map lives: on-chip for its lifetime where it fits, else in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accel.compiler.layers import AddLayer, ConvLayer, FeatureMap, PoolLayer
+from accel.compiler.tile import ConvPlan, MapPlan, groups_of, plan_conv, plan_map, unsupported
+from accel.config import Config
+
+__all__ = ["DeviceLayer", "Placement", "place"]
+
+DeviceLayer = ConvLayer | AddLayer | PoolLayer
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The outcome: resident maps, each layer's plan and its streaming area.
+
+    Parameters
+    ----------
+    resident : dict of storage to scratchpad address
+    plans : list of ConvPlan or MapPlan, one per device layer
+    areas : list of int
+        Start of each layer's streaming area in the scratchpad.
+    """
+
+    resident: dict[int, int]
+    plans: list[ConvPlan | MapPlan]
+    areas: list[int]
+
+
+@dataclass
+class _Life:
+    map: FeatureMap
+    words: int
+    first: int
+    last: int
+
+
+def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
+    """Choose residence, plans and addresses.
+
+    Starts with every map on-chip and sends the largest one that is alive where a layer does not
+    fit to memory, until all layers fit.
+
+    Raises
+    ------
+    ModelError
+        When a layer fits in no way.
+    """
+    lives: dict[int, _Life] = {}
+    for time, layer in enumerate(layers):
+        for item in (*layer.inputs, layer.output):
+            words = item.height * item.width * groups_of(item.channels, config)
+            life = lives.setdefault(item.storage, _Life(item, words, time, time))
+            life.last = time
+    resident = {s for s, life in lives.items() if life.words <= config.scratchpad_words}
+    while True:
+        addresses = _allocate({s: lives[s] for s in resident}, config.scratchpad_words)
+        failed: int | None = None
+        plans: list[ConvPlan | MapPlan] = []
+        areas: list[int] = []
+        if isinstance(addresses, dict):
+            for time, layer in enumerate(layers):
+                start, space = _largest_gap(lives, addresses, time, config.scratchpad_words)
+                plan = _plan(layer, config, resident, space)
+                if plan is None:
+                    failed = time
+                    break
+                plans.append(plan)
+                areas.append(start)
+            else:
+                return Placement(addresses, plans, areas)
+        else:
+            failed = addresses
+        alive = [s for s in resident if lives[s].first <= failed <= lives[s].last]
+        if not alive:
+            raise unsupported(layers[failed], config)
+        resident.remove(max(alive, key=lambda s: (lives[s].words, s)))
+
+
+def _plan(
+    layer: DeviceLayer, config: Config, resident: set[int], space: int
+) -> ConvPlan | MapPlan | None:
+    output = layer.output.storage in resident
+    if isinstance(layer, ConvLayer):
+        return plan_conv(
+            layer,
+            config,
+            input_resident=layer.input.storage in resident,
+            output_resident=output,
+            space=space,
+        )
+    inputs = all(item.storage in resident for item in layer.inputs)
+    return plan_map(layer, config, inputs_resident=inputs, output_resident=output, space=space)
+
+
+def _allocate(lives: dict[int, _Life], size: int) -> dict[int, int] | int:
+    """Return an address for each map, or the time at which one did not fit."""
+    addresses: dict[int, int] = {}
+    # In order of time; the larger first where several begin together.
+    for storage in sorted(lives, key=lambda s: (lives[s].first, -lives[s].words, s)):
+        life = lives[storage]
+        taken = sorted(
+            (addresses[s], addresses[s] + lives[s].words)
+            for s in addresses
+            if lives[s].first <= life.last and life.first <= lives[s].last
+        )
+        address = 0
+        for start, stop in taken:
+            if start - address >= life.words:
+                break
+            address = max(address, stop)
+        if address + life.words > size:
+            return life.first
+        addresses[storage] = address
+    return addresses
+
+
+def _largest_gap(
+    lives: dict[int, _Life], addresses: dict[int, int], time: int, size: int
+) -> tuple[int, int]:
+    """Return start and size of the largest free stretch at a layer."""
+    taken = sorted(
+        (address, address + lives[s].words)
+        for s, address in addresses.items()
+        if lives[s].first <= time <= lives[s].last
+    )
+    best = (0, 0)
+    position = 0
+    for start, stop in [*taken, (size, size)]:
+        if start - position > best[1]:
+            best = (position, start - position)
+        position = max(position, stop)
+    return best

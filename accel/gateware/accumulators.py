@@ -1,0 +1,244 @@
+"""The accumulator memories: int32 sums of output pixels, one memory per column and half."""
+
+from amaranth.hdl import Cat, Module, Signal, ValueCastable, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from accel.gateware.delay import delayed
+from accel.gateware.ports import ACCUMULATOR_LATENCY, AccumulatorReadPort, Completion
+
+__all__ = ["UPDATE_DISTANCE", "AccumulatorColumn", "AccumulatorControl", "Accumulators"]
+
+UPDATE_DISTANCE = 3
+"""Cycles after which the same entry may be updated again."""
+
+
+class AccumulatorControl(data.StructLayout):
+    """What to do with a row of sums: valid, address, replace, completion."""
+
+    def __init__(self, address_width: int) -> None:
+        super().__init__(
+            {
+                "valid": unsigned(1),
+                "address": unsigned(address_width),
+                "replace": unsigned(1),
+                "completion": Completion,
+            }
+        )
+
+
+class AccumulatorColumn(wiring.Component):
+    """Two memories of `depth` int32 and the adder of one column.
+
+    Parameters
+    ----------
+    depth : int
+    sum_width : int
+        Bits of the array's signed sums, at most 32.
+
+    Members
+    -------
+    address : In(ArrayLayout(clog2(depth), 2))
+        Entry to read in each half.
+    sums : Out(ArrayLayout(signed(32), 2))
+        What each half had there, two cycles later.
+    addend : In(signed(sum_width))
+    half, replace : In(1)
+        Half whose `sums` is added to, or not at all when replaced.
+    write : In(2)
+        Write the total to this half; visible to an `address` of the next cycle.
+    write_address : In(clog2(depth))
+    """
+
+    def __init__(self, *, depth: int, sum_width: int) -> None:
+        self._depth = depth
+        super().__init__(
+            {
+                "address": In(data.ArrayLayout(ceil_log2(depth), 2)),
+                "sums": Out(data.ArrayLayout(signed(32), 2)),
+                "addend": In(signed(sum_width)),
+                "half": In(1),
+                "replace": In(1),
+                "write": In(2),
+                "write_address": In(ceil_log2(depth)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        total = Signal(signed(32))
+        kept = (~self.replace).replicate(32)
+        old = (self.sums[0].as_unsigned() & (~self.half).replicate(32)) | (
+            self.sums[1].as_unsigned() & self.half.replicate(32)
+        )
+        m.d.comb += total.eq((old & kept) + self.addend)
+        for half in range(2):
+            # A read that meets a write of its entry returns nothing that anybody uses.
+            memory = Memory(shape=signed(32), depth=self._depth, init=[], attrs={"no_rw_check": 1})
+            m.submodules[f"half_{half}"] = memory
+            read, write = memory.read_port(), memory.write_port()
+            # Block RAM is slow to its output: nothing but a register behind it.
+            sums = Signal(signed(32), reset_less=True, name=f"sums_{half}")
+            m.d.sync += sums.eq(read.data)
+            m.d.comb += [
+                read.addr.eq(self.address[half]),
+                self.sums[half].eq(sums),
+                write.addr.eq(self.write_address),
+                write.data.eq(total),
+                write.en.eq(self.write[half]),
+            ]
+        return m
+
+
+class Accumulators(wiring.Component):
+    """int32 accumulators behind the array: two halves of `depth` entries of `cols` sums.
+
+    An update reads, adds (or replaces) and writes back one entry; the columns follow one another
+    by a cycle each, as the array's sums do. Meanwhile the other half can be read.
+
+    Parameters
+    ----------
+    cols, depth, lanes : int
+        `depth` is a power of two; `lanes` divides `cols`.
+    sum_width : int
+        Bits of the array's signed sums.
+    lead : int
+        Cycles from an update's `control` to column 0's sum, at least 4.
+
+    Members
+    -------
+    control : In(AccumulatorControl(clog2(2 * depth)))
+        One update; the upper half's entries start at `depth`. `completion` rides along. The same
+        entry may come again after UPDATE_DISTANCE cycles; replacing updates may even follow
+        directly.
+    sums : In(ArrayLayout(signed(sum_width), cols))
+        Column c's is taken `lead + c` cycles after the control.
+    complete : Out(Completion)
+        The update's completion: a read accepted in the next cycle sees the update.
+    read : In(AccumulatorReadPort(depth, cols, lanes))
+        `ready` stays low while an update of the addressed half is anywhere between `control`
+        and its last column. Updates never wait for reads.
+
+    Latency
+    -------
+    `lead + cols - 1` cycles from `control` to `complete`, ACCUMULATOR_LATENCY for reads.
+
+    Throughput
+    ----------
+    One update and one read per cycle.
+    """
+
+    def __init__(self, *, cols: int, depth: int, lanes: int, sum_width: int, lead: int) -> None:
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"Depth must be a power of two, not {depth}")
+        if lanes < 1 or cols % lanes:
+            raise ValueError(f"Lanes must divide cols ({cols}), and {lanes} does not")
+        if lead < 4:
+            # An update that starts with a read's acceptance must not reach the memory with it.
+            raise ValueError(f"Lead must be at least 4, not {lead}")
+        self._cols = cols
+        self._depth = depth
+        self._lanes = lanes
+        self._sum_width = sum_width
+        self._lead = lead
+        super().__init__(
+            {
+                "control": In(AccumulatorControl(ceil_log2(2 * depth))),
+                "sums": In(data.ArrayLayout(signed(sum_width), cols)),
+                "complete": Out(Completion),
+                "read": In(AccumulatorReadPort(depth=depth, cols=cols, lanes=lanes)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        entry_bits = ceil_log2(self._depth)
+        control = self.control
+        upper = control.address[entry_bits]
+        write = Signal(2)  # by half
+        m.d.comb += write.eq(Cat(control.valid & ~upper, control.valid & upper))
+
+        # One chain for all: column c reads at its stage c, adds and writes at its stage c + 2.
+        fields = {
+            "write": write,
+            "entry": control.address[:entry_bits],
+            "upper": upper,
+            "replace": control.replace,
+        }
+        chain = []
+        for stage in range(self._cols + 2):
+            cycles, label = (1, f"_{stage}") if stage else (self._lead - 2, "_lead")
+            fields = {
+                name: delayed(m, value, cycles, name=name + label, reset_less=name != "write")
+                for name, value in fields.items()
+            }
+            chain.append(fields)
+
+        request = Signal.like(self.read.request.payload, reset_less=True)
+        m.d.sync += request.eq(self.read.request.payload)
+        columns = []
+        for c in range(self._cols):
+            column = AccumulatorColumn(depth=self._depth, sum_width=self._sum_width)
+            m.submodules[f"column_{c}"] = column
+            columns.append(column)
+            first, last = chain[c], chain[c + 2]
+            for half in range(2):
+                with m.If(first["write"][half]):
+                    m.d.comb += column.address[half].eq(first["entry"])
+                with m.Else():
+                    m.d.comb += column.address[half].eq(request.address[:entry_bits])
+            m.d.comb += [
+                column.addend.eq(self.sums[c]),
+                column.half.eq(last["upper"]),
+                column.replace.eq(last["replace"]),
+                column.write.eq(last["write"]),
+                column.write_address.eq(last["entry"]),
+            ]
+        self._complete(m)
+        self._interlock(m, write)
+        self._respond(m, request, columns)
+        return m
+
+    def _complete(self, m: Module) -> None:
+        given = Signal(Completion)
+        m.d.comb += given.eq(self.control.completion)
+        cycles = self._lead + self._cols - 1
+        valid = delayed(m, given.valid & self.control.valid, cycles, name="complete")
+        m.d.comb += self.complete.valid.eq(valid)
+        for name in ("post", "stamp"):
+            field = delayed(m, given[name], cycles, name=name, reset_less=True)
+            m.d.comb += self.complete[name].eq(field)
+
+    def _interlock(self, m: Module, write: Signal) -> None:
+        """Let a half be read from the cycle after its last update completes."""
+        ready = Signal(2, init=0b11)
+        cycles = self._lead + self._cols - 2
+        for half in range(2):
+            left = Signal(range(cycles + 1), name=f"left_{half}")
+            with m.If(write[half]):
+                m.d.sync += [left.eq(cycles), ready[half].eq(0)]
+            with m.Elif(left != 0):
+                m.d.sync += left.eq(left - 1)
+            with m.Else():
+                m.d.sync += ready[half].eq(1)
+        upper = self.read.request.payload.address[-1]
+        m.d.comb += self.read.request.ready.eq(ready.bit_select(upper, 1))
+
+    def _respond(self, m: Module, request: ValueCastable, columns: list[AccumulatorColumn]) -> None:
+        accepted = self.read.request.valid & self.read.request.ready
+        valid = delayed(m, accepted, ACCUMULATOR_LATENCY, name="read_valid")
+        upper = delayed(m, request.address[-1], 2, name="read_upper", reset_less=True)
+        slot = delayed(m, request.slot, 2, name="read_slot", reset_less=True)
+        result = Signal.like(self.read.response.data, reset_less=True)
+        with m.Switch(upper):
+            for half in range(2):
+                with m.Case(half), m.Switch(slot):
+                    for s in range(self._cols // self._lanes):
+                        with m.Case(s):
+                            lanes = columns[s * self._lanes : (s + 1) * self._lanes]
+                            m.d.sync += [
+                                result[i].eq(column.sums[half]) for i, column in enumerate(lanes)
+                            ]
+        m.d.comb += [self.read.response.valid.eq(valid), self.read.response.data.eq(result)]

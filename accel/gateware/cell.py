@@ -1,0 +1,81 @@
+"""One cell of the array: a weight, a multiplier, an adder."""
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["CELL_LATENCY", "Cell", "sum_width"]
+
+CELL_LATENCY = 3
+"""Cycles from a cell's activation to the sum it goes into: operand, product and sum registers."""
+
+
+def sum_width(products: int) -> int:
+    """Return the bits of a signed sum of `products` int8 products, the largest 128 * 128 each."""
+    return 15 + products.bit_length()
+
+
+class Cell(wiring.Component):
+    """Weight-stationary multiply-accumulate cell with a shadow weight.
+
+    Parameters
+    ----------
+    row : int
+        Array row, counted from 0: the sum it hands down has `row + 1` products in it.
+
+    Members
+    -------
+    load : In(1)
+        Take `weight` into the shadow register.
+    weight : In(signed(8))
+    activation_in, swap_in : In(signed(8)), In(1)
+        From the left. With `swap_in` the shadow weight becomes the active one, for this
+        activation and those that follow. A `load` in the same cycle is for the swap after it.
+    activation_out, swap_out : Out(signed(8)), Out(1)
+        To the right, one cycle later.
+    sum_in : In(signed(sum_width(row)))
+        From above, two cycles after the activation it belongs with (ignored in row 0).
+    sum_out : Out(signed(sum_width(row + 1)))
+        `sum_in + activation * weight`, CELL_LATENCY cycles after the activation.
+
+    Throughput
+    ----------
+    One product per cycle. Registers of data have no reset: nothing reads them before they are set.
+    """
+
+    def __init__(self, *, row: int) -> None:
+        if row < 0:
+            raise ValueError(f"Row must be 0 or more, not {row}")
+        self._row = row
+        super().__init__(
+            {
+                "load": In(1),
+                "weight": In(signed(8)),
+                "activation_in": In(signed(8)),
+                "swap_in": In(1),
+                "activation_out": Out(signed(8)),
+                "swap_out": Out(1),
+                "sum_in": In(signed(sum_width(row))),
+                "sum_out": Out(signed(sum_width(row + 1))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        shadow = Signal(signed(8), reset_less=True)
+        active = Signal(signed(8), reset_less=True)
+        activation = Signal(signed(8), reset_less=True)
+        product = Signal(signed(16), reset_less=True)
+        total = Signal.like(self.sum_out, reset_less=True)
+        with m.If(self.load):
+            m.d.sync += shadow.eq(self.weight)
+        with m.If(self.swap_in):
+            m.d.sync += active.eq(shadow)
+        m.d.sync += [
+            activation.eq(self.activation_in),
+            self.swap_out.eq(self.swap_in),
+            product.eq(activation * active),
+            total.eq(product + self.sum_in if self._row else product),
+        ]
+        m.d.comb += [self.activation_out.eq(activation), self.sum_out.eq(total)]
+        return m

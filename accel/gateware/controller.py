@@ -1,0 +1,164 @@
+"""The RISC-V controller: RV32I, optionally M, and the tensor instructions."""
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from accel.gateware.decoder import Decoder
+from accel.gateware.execute import Execute, Fault
+from accel.gateware.fetch import Fetch
+from accel.gateware.ports import TensorOperation
+from accel.gateware.program import ProgramPort
+
+__all__ = ["Controller"]
+
+
+class Controller(wiring.Component):
+    """In-order core: two cycles of fetch, decode with register read, execute.
+
+    A program starts at address 0 and ends with TDONE or a fault. Registers x1 to x31 keep what the
+    last program left in them. A faulting instruction has no other effect. A store into code is seen
+    by instructions behind a FENCE.I or a taken jump.
+
+    Parameters
+    ----------
+    program_bytes : int
+        Size of the program memory, a power of two, 1 KiB to 64 KiB.
+    multiply : bool
+        The M extension.
+
+    Members
+    -------
+    start : In(1)
+        Run from address 0.
+    halt : In(1)
+        Stop; wins over `start`.
+    running : Out(1)
+    done : Out(1)
+        One cycle, when TDONE executes; `running` falls next.
+    exit_code : Out(32)
+        Valid with `done`.
+    fault : Out(Fault)
+        `valid` for one cycle; `running` falls next.
+    program : Out(ProgramPort)
+    tensor : Out(stream.Signature(TensorOperation))
+        TSET, TADD and TPUSH, checked for legality.
+    idle : In(4)
+        Bit per engine: TWAIT need not wait. Must have fallen two cycles after the cycle in which a
+        tensor operation was accepted; TWAIT and TREAD IDLE look at it from then on.
+    cycles : In(32)
+        What TREAD CYCLES returns.
+    retired : Out(1)
+        An instruction was completed in the last cycle; TDONE counts, a faulting one does not.
+
+    Latency
+    -------
+    One cycle per instruction, but: taken backward branch and JAL 2; other taken branch, or a
+    backward one not taken, 4; FENCE.I 4; JALR 5; load 3; store 2, more while the load engine writes
+    program memory; shift 2; TREAD 2; mul* 8, div* and rem* 37; tensor operations until they are
+    accepted.
+    """
+
+    def __init__(self, *, program_bytes: int, multiply: bool) -> None:
+        if not 1024 <= program_bytes <= 65536 or program_bytes & (program_bytes - 1):
+            raise ValueError(
+                f"Program bytes must be a power of two from 1024 to 65536, not {program_bytes!r}"
+            )
+        self._address_width = (program_bytes // 4 - 1).bit_length()
+        self._multiply = multiply
+        super().__init__(
+            {
+                "start": In(1),
+                "halt": In(1),
+                "running": Out(1),
+                "done": Out(1),
+                "exit_code": Out(32),
+                "fault": Out(Fault),
+                "program": Out(ProgramPort(self._address_width)),
+                "tensor": Out(stream.Signature(TensorOperation)),
+                "idle": In(4),
+                "cycles": In(32),
+                "retired": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.fetch = fetch = Fetch(address_width=self._address_width)
+        m.submodules.execute = execute = Execute(
+            address_width=self._address_width, multiply=self._multiply
+        )
+        m.d.comb += [
+            fetch.enable.eq(self.running),
+            fetch.redirect.eq(execute.redirect),
+            fetch.steal.eq(execute.steal),
+            fetch.data.eq(self.program.data),
+            self.program.address.eq(fetch.address),
+            execute.enable.eq(self.running & ~self.halt),
+            execute.restart.eq(self.start),
+            execute.data.eq(self.program.data),
+            execute.idle.eq(self.idle),
+            execute.cycles.eq(self.cycles),
+            self.done.eq(execute.done),
+            self.exit_code.eq(execute.exit_code),
+            self.fault.eq(execute.fault),
+            self.retired.eq(execute.retired),
+        ]
+        wiring.connect(m, wiring.flipped(self.program.write), execute.write)
+        wiring.connect(m, wiring.flipped(self.tensor), execute.tensor)
+        with m.If(self.start):
+            m.d.sync += self.running.eq(1)
+        with m.If(self.halt | self.done | self.fault.valid):
+            m.d.sync += self.running.eq(0)
+        self._decode(m, fetch, execute)
+        return m
+
+    def _decode(self, m: Module, fetch: Fetch, execute: Execute) -> None:
+        """Read the operands of the fetched instruction and hand it to the execute stage."""
+        fetched = fetch.instruction.payload
+        issue = execute.issue.payload
+        m.submodules.decoder = decoder = Decoder(multiply=self._multiply)
+        m.submodules.registers = registers = Memory(shape=32, depth=32, init=[])
+        result = execute.write_back
+        write = registers.write_port()
+        control = decoder.control
+        hold = Signal()
+        m.d.comb += [
+            write.addr.eq(result.register),
+            write.data.eq(result.data),
+            write.en.eq(result.valid),
+            decoder.word.eq(fetched.word),
+            # Fetch follows a predicted jump at once: it must find what the store writes.
+            hold.eq(execute.storing & fetched.predicted),
+            execute.issue.valid.eq(fetch.instruction.valid & ~hold),
+            fetch.instruction.ready.eq(execute.issue.ready & ~hold),
+            issue.control.eq(control),
+            issue.bad.eq(control.illegal | control.ecall | control.ebreak | fetched.pc[-1]),
+            issue.subtract.eq(decoder.subtract),
+            issue.word.eq(fetched.word[7:]),
+            issue.pc.eq(fetched.pc),
+            issue.predicted.eq(fetched.predicted),
+            issue.target.eq(fetched.target),
+        ]
+
+        def register(number: Signal) -> Signal:
+            read = registers.read_port(domain="comb")
+            value = Signal(32)
+            m.d.comb += [
+                read.addr.eq(number),
+                # The instruction in the execute stage writes at the end of this cycle.
+                value.eq(
+                    Mux(result.valid & (result.register == number), result.data, read.data)
+                ),
+            ]
+            return value
+
+        a, b = register(fetched.word[15:20]), register(fetched.word[20:25])
+        m.d.comb += [issue.data.eq(b), issue.a.eq(a)]
+        with m.If(decoder.a_is_pc):
+            m.d.comb += issue.a.eq(Cat(C(0, 2), fetched.pc))
+        with m.Elif(decoder.a_is_zero):
+            m.d.comb += issue.a.eq(0)
+        operand = Mux(decoder.b_is_immediate, decoder.immediate, b)
+        m.d.comb += issue.b.eq(operand ^ decoder.subtract.replicate(32))

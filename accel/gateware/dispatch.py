@@ -1,0 +1,118 @@
+"""From the controller to the engines: routing of tensor operations, and the token counters."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.gateware.ports import Completion, TensorOperation
+from accel.gateware.queue import QueueEntry
+from accel.isa import TOKEN_LIMIT, Engine, Funct3
+
+__all__ = ["Dispatcher", "TokenCounters"]
+
+ENGINES = len(Engine)
+
+
+class Dispatcher(wiring.Component):
+    """Hands each tensor operation to the queue of its engine.
+
+    Members
+    -------
+    operation : In(stream.Signature(TensorOperation))
+    entries : Out(stream.Signature(QueueEntry)).array(4)
+        By Engine.
+    pending : Out(4)
+        An operation for this engine has been accepted and has not reached its queue.
+
+    Latency
+    -------
+    One cycle; one operation per cycle.
+    """
+
+    operation: In(stream.Signature(TensorOperation))
+    entries: Out(stream.Signature(QueueEntry)).array(ENGINES)
+    pending: Out(ENGINES)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        held = Signal(TensorOperation, reset_less=True)
+        valid = Signal()
+        engine = held.funct7[5:7]
+        queue_ready = Signal()
+        m.d.comb += self.operation.ready.eq(~valid | queue_ready)
+        with m.If(self.operation.ready):
+            m.d.sync += [valid.eq(self.operation.valid), held.eq(self.operation.payload)]
+        entry = Signal(QueueEntry)
+        push = held.funct3 == Funct3.TPUSH
+        m.d.comb += [
+            entry.push.eq(push),
+            entry.add.eq(held.funct3 == Funct3.TADD),
+            entry.pair.eq(held.funct7[:4]),
+            entry.a.eq(held.a),
+            entry.b.eq(held.b),
+        ]
+        with m.If(push):
+            masks = Cat(held.rs1_field[:4], held.rs2_field[:4], held.funct7[0])
+            m.d.comb += entry.a.eq(masks)
+        with m.Switch(engine):
+            for e in Engine:
+                with m.Case(int(e)):
+                    m.d.comb += [
+                        self.entries[e].valid.eq(valid),
+                        self.pending[e].eq(valid),
+                        queue_ready.eq(self.entries[e].ready),
+                    ]
+        for e in Engine:
+            m.d.comb += self.entries[e].payload.eq(entry)
+        return m
+
+
+class TokenCounters(wiring.Component):
+    """One counter per (producer, consumer): tokens given by completions, taken by pushes.
+
+    Members
+    -------
+    completions : In(Completion).array(4)
+        By producing engine.
+    take : In(4).array(4)
+        By consuming engine: bit per producer, one cycle per token. Only while available.
+    available : Out(4).array(4)
+        By consuming engine: bit per producer whose counter is not zero.
+    clear : In(1)
+        Set all counters to zero.
+    overflow : Out(1)
+        A token came to a full counter and was lost.
+    """
+
+    completions: In(Completion).array(ENGINES)
+    take: In(ENGINES).array(ENGINES)
+    available: Out(ENGINES).array(ENGINES)
+    clear: In(1)
+    overflow: Out(1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        overflows = []
+        for producer in Engine:
+            for consumer in Engine:
+                if producer == consumer:
+                    continue
+                count = Signal(range(TOKEN_LIMIT + 1), name=f"count_{producer}_{consumer}")
+                some = Signal(name=f"some_{producer}_{consumer}")
+                give, take = Signal(name="give"), Signal(name="take")
+                completion = self.completions[producer]
+                m.d.comb += [
+                    give.eq(completion.valid & completion.post[consumer]),
+                    take.eq(self.take[consumer][producer]),
+                    self.available[consumer][producer].eq(some),
+                ]
+                full = count == TOKEN_LIMIT
+                with m.If(give & ~take & ~full):
+                    m.d.sync += [count.eq(count + 1), some.eq(1)]
+                with m.Elif(take & ~give):
+                    m.d.sync += [count.eq(count - 1), some.eq(count != 1)]
+                overflows.append(give & ~take & full)
+                with m.If(self.clear):
+                    m.d.sync += [count.eq(0), some.eq(0)]
+        m.d.sync += self.overflow.eq(Cat(overflows).any())
+        return m

@@ -1,0 +1,344 @@
+"""The controller's execute stage: results, memory access, jumps, tensor operations, faults."""
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.gateware.aligner import Aligner
+from accel.gateware.alu import Alu, Shifter
+from accel.gateware.decoder import Control
+from accel.gateware.fetch import TARGET_BITS
+from accel.gateware.muldiv import MultiplyDivide
+from accel.gateware.ports import TensorOperation
+from accel.gateware.program import ProgramPort
+from accel.isa import StatusWord
+from accel.regmap import Cause
+
+__all__ = ["Execute", "Fault", "IssueLayout"]
+
+
+class Fault(data.Struct):
+    """Why a program stopped.
+
+    `address` is the target of a bad jump, load or store, and equals `pc` for all other causes. `pc`
+    is the instruction's; for FETCH_FAULT it is where there is no instruction.
+    """
+
+    valid: unsigned(1)
+    cause: Cause
+    address: unsigned(32)
+    pc: unsigned(32)
+
+
+class IssueLayout(data.StructLayout):
+    """A decoded instruction with its operands.
+
+    Parameters
+    ----------
+    pc_width : int
+        Bits of a word address, and one more.
+
+    Members
+    -------
+    control : Control
+    bad : 1 bit; it faults whatever its operands are
+    subtract : 1 bit; `b` is inverted
+    word : instruction bits 31:7
+    a, b : operands of the adder
+    data : register rs2, for stores
+    pc, predicted, target : as in FetchedLayout
+    """
+
+    def __init__(self, pc_width: int) -> None:
+        super().__init__(
+            {
+                "control": Control,
+                "bad": unsigned(1),
+                "subtract": unsigned(1),
+                "word": unsigned(25),
+                "a": unsigned(32),
+                "b": unsigned(32),
+                "data": unsigned(32),
+                "pc": unsigned(pc_width),
+                "predicted": unsigned(1),
+                "target": signed(TARGET_BITS),
+            }
+        )
+
+
+class Execute(wiring.Component):
+    """Execute one instruction at a time, in one phase or several.
+
+    Parameters
+    ----------
+    address_width : int
+        Bits of a word address of the program memory.
+    multiply : bool
+
+    Members
+    -------
+    enable : In(1)
+        While low, nothing is executed.
+    restart : In(1)
+        Redirect to address 0.
+    issue : In(stream.Signature(IssueLayout))
+    write_back : Out({valid, register, data})
+        Result of the instruction that completes in this cycle; to be forwarded.
+    redirect : Out({valid, pc})
+        Registered: everything issued in this cycle and before is dropped.
+    steal : Out({valid, address})
+        Read data instead of an instruction.
+    data : In(32)
+        What the program memory returns.
+    write : Out
+        Stores, as in ProgramPort.
+    storing : Out(1)
+        High while `write` may be valid.
+    tensor, idle, cycles, done, exit_code, fault, retired
+        As in Controller.
+    """
+
+    def __init__(self, *, address_width: int, multiply: bool) -> None:
+        self._width = address_width
+        self._multiply = multiply
+        pc_width = address_width + 1
+        super().__init__(
+            {
+                "enable": In(1),
+                "restart": In(1),
+                "issue": In(stream.Signature(IssueLayout(pc_width))),
+                "write_back": Out(
+                    data.StructLayout({"valid": 1, "register": 5, "data": unsigned(32)})
+                ),
+                "redirect": Out(data.StructLayout({"valid": 1, "pc": pc_width})),
+                "steal": Out(data.StructLayout({"valid": 1, "address": address_width})),
+                "data": In(32),
+                "write": ProgramPort(address_width).members["write"],
+                "storing": Out(1),
+                "tensor": Out(stream.Signature(TensorOperation)),
+                "idle": In(4),
+                "cycles": In(32),
+                "done": Out(1),
+                "exit_code": Out(32),
+                "fault": Out(Fault),
+                "retired": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        x = Signal(self.issue.payload.shape())
+        valid = Signal()
+        # Phases of the instructions that need several; `address` is valid from the second.
+        second = Signal()
+        third = Signal()
+        address = Signal(32)
+        slow = Signal(32)
+        active = Signal()
+        complete = Signal()
+        taken = Signal()
+        c = x.control
+
+        m.submodules.alu = alu = Alu()
+        m.submodules.aligner = aligner = Aligner()
+        first = active & ~second & ~third
+        funct3 = x.word[5:8]
+        m.d.comb += [
+            active.eq(valid & ~self.redirect.valid & ~x.bad),
+            alu.a.eq(x.a),
+            alu.b.eq(x.b),
+            alu.subtract.eq(x.subtract),
+            alu.unsigned.eq(Mux(c.branch, funct3[1], funct3[0])),
+            alu.logic.eq(c.logic),
+            taken.eq(Mux(funct3[2], alu.less, alu.equal) ^ funct3[0]),
+        ]
+        settled = self._tensor(m, x, active)
+        first_over, slow_result = self._slow(m, x, first, settled)
+        bad_address = self._memory(m, x, aligner, address, second)
+        bad_target = (c.jal | (c.branch & taken)) & (
+            x.target[1] | x.target[self._width + 2 :].any()
+        )
+        fault = valid & ~self.redirect.valid & (x.bad | bad_target | (second & bad_address))
+        self._report(m, x, address, fault, second, aligner.misaligned)
+
+        with m.If(c.several):
+            m.d.comb += complete.eq(third | (second & ~c.load & (~c.store | self.write.ready)))
+        with m.Else():
+            engines_idle = settled & (self._idle | ~x.word[8:12]).all()
+            m.d.comb += complete.eq((~c.tensor | self.tensor.ready) & (~c.twait | engines_idle))
+        m.d.comb += [
+            self.issue.ready.eq(~valid | complete | self.redirect.valid),
+            self.write_back.valid.eq(
+                active & ~fault & c.writes & (~c.several | third | (second & ~c.load))
+            ),
+            self.write_back.register.eq(x.word[0:5]),
+            self.write_back.data.eq(
+                _only(c.sum, alu.sum)
+                | (alu.less & c.compare)
+                | alu.bits
+                | _only(c.slow, slow)
+                | _only(c.load, aligner.loaded)
+            ),
+            self.steal.valid.eq(first & c.load),
+            self.steal.address.eq(alu.sum[2:]),
+            self.write.valid.eq(active & second & c.store & ~bad_address),
+            self.storing.eq(second & c.store),
+            self.done.eq(active & c.tdone),
+            self.exit_code.eq(x.a),
+        ]
+        m.d.sync += [
+            self.retired.eq(active & complete & ~fault),
+            slow.eq(slow_result),
+            second.eq(active & ~complete & ((first & c.several & first_over) | (second & c.store))),
+            third.eq(active & second & c.load),
+        ]
+        with m.If(~second):
+            m.d.sync += address.eq(alu.sum)
+        with m.If(self.issue.ready):
+            m.d.sync += [x.eq(self.issue.payload), valid.eq(self.issue.valid)]
+        with m.If(~self.enable | self.redirect.valid | fault | self.done):
+            m.d.sync += valid.eq(0)
+        self._redirect(m, x, address, active & ~fault, second, taken)
+        return m
+
+    def _tensor(self, m: Module, x: data.View, active: Signal) -> Signal:
+        """Offer tensor operations; return whether `_idle` has seen the last one."""
+        m.d.comb += [
+            self.tensor.valid.eq(active & x.control.tensor),
+            self.tensor.payload.funct3.eq(x.word[5:8]),
+            self.tensor.payload.funct7.eq(x.word[18:25]),
+            self.tensor.payload.rs1_field.eq(x.word[8:13]),
+            self.tensor.payload.rs2_field.eq(x.word[13:18]),
+            self.tensor.payload.a.eq(x.a),
+            self.tensor.payload.b.eq(x.b),
+        ]
+        # `idle` is right two cycles after the last transfer, its registered copy three.
+        self._idle = Signal(4)
+        recent = Signal(2)
+        accepted = self.tensor.valid & self.tensor.ready
+        m.d.sync += [self._idle.eq(self.idle), recent.eq(Cat(accepted, recent[0]))]
+        return ~recent.any()
+
+    def _slow(
+        self, m: Module, x: data.View, first: Signal, settled: Signal
+    ) -> tuple[Signal, Signal]:
+        """Return when the first phase is over, and the results that pass through a register."""
+        c = x.control
+        m.submodules.shifter = shifter = Shifter()
+        reads_idle = x.word[8] == StatusWord.IDLE
+        link = Cat(C(0, 2), (x.pc + 1)[: self._width + 1])
+        m.d.comb += [
+            shifter.value.eq(x.a),
+            shifter.amount.eq(x.b[:5]),
+            shifter.right.eq(x.word[7]),
+            shifter.arithmetic.eq(x.word[23]),
+        ]
+        over = ~(c.tread & reads_idle) | settled
+        result = (
+            _only(c.shift, shifter.result)
+            | _only(c.tread, Mux(reads_idle, self._idle, self.cycles))
+            | _only(c.jalr, link)
+        )
+        if self._multiply:
+            m.submodules.muldiv = muldiv = MultiplyDivide()
+            started = Signal()
+            m.d.sync += started.eq(first & c.muldiv & ~muldiv.done)
+            m.d.comb += [
+                muldiv.start.eq(first & c.muldiv & ~started),
+                muldiv.cancel.eq(~self.enable),
+                muldiv.a.eq(x.a),
+                muldiv.b.eq(x.b),
+                muldiv.funct3.eq(x.word[5:8]),
+            ]
+            over = over & (~c.muldiv | muldiv.done)
+            result = result | _only(c.muldiv, muldiv.result)
+        return over, result
+
+    def _memory(
+        self, m: Module, x: data.View, aligner: Aligner, address: Signal, second: Signal
+    ) -> Signal:
+        """Join the aligner to the memory; return whether `address` is refused."""
+        c = x.control
+        m.d.sync += aligner.word.eq(self.data)
+        m.d.comb += [
+            aligner.offset.eq(address[:2]),
+            aligner.size.eq(x.word[5:7]),
+            aligner.zero_extend.eq(x.word[7]),
+            aligner.data.eq(x.data),
+            self.write.payload.address.eq(address[2:]),
+            self.write.payload.data.eq(aligner.bytes),
+            self.write.payload.mask.eq(aligner.mask),
+        ]
+        outside = address[self._width + 2 :].any()
+        return Mux(
+            c.jalr, outside | address[1], (c.load | c.store) & (outside | aligner.misaligned)
+        )
+
+    def _redirect(
+        self,
+        m: Module,
+        x: data.View,
+        address: Signal,
+        good: Signal,
+        second: Signal,
+        taken: Signal,
+    ) -> None:
+        c = x.control
+        pc = self.redirect.pc
+        m.d.sync += self.redirect.valid.eq(
+            self.restart
+            | (good & ((c.branch & (taken ^ x.predicted)) | c.fence_i | (c.jalr & second)))
+        )
+        with m.If(self.restart):
+            m.d.sync += pc.eq(0)
+        with m.Elif(c.jalr):
+            m.d.sync += pc.eq(address[2 : self._width + 2])
+        with m.Elif(c.fence_i | x.predicted):
+            m.d.sync += pc.eq(x.pc + 1)
+        with m.Else():
+            m.d.sync += pc.eq(x.target[2 : self._width + 2])
+
+    def _report(
+        self,
+        m: Module,
+        x: data.View,
+        address: Signal,
+        fault: Signal,
+        second: Signal,
+        misaligned: Signal,
+    ) -> None:
+        """Drive `fault`; see Fault for what its members mean."""
+        c = x.control
+        report = self.fault
+        here = Cat(C(0, 2), x.pc)
+        m.d.comb += [report.valid.eq(fault), report.address.eq(here), report.pc.eq(here)]
+        with m.If(x.bad):
+            with m.If(x.pc[-1]):
+                m.d.comb += report.cause.eq(Cause.FETCH_FAULT)
+            with m.Elif(c.illegal):
+                m.d.comb += report.cause.eq(Cause.ILLEGAL_INSTRUCTION)
+            with m.Elif(c.ebreak):
+                m.d.comb += report.cause.eq(Cause.BREAKPOINT)
+            with m.Else():
+                m.d.comb += report.cause.eq(Cause.ENVIRONMENT_CALL)
+        with m.Elif(c.load | c.store):
+            m.d.comb += report.address.eq(address)
+            with m.If(misaligned):
+                m.d.comb += report.cause.eq(Cause.MISALIGNED)
+            with m.Else():
+                m.d.comb += report.cause.eq(Mux(c.load, Cause.LOAD_FAULT, Cause.STORE_FAULT))
+        with m.Else():
+            target = Signal(32)
+            m.d.comb += [
+                target.eq(Mux(c.jalr, Cat(0, address[1:]), x.target)),
+                report.address.eq(target),
+            ]
+            with m.If(target[1]):
+                m.d.comb += report.cause.eq(Cause.MISALIGNED)
+            with m.Else():
+                m.d.comb += [report.cause.eq(Cause.FETCH_FAULT), report.pc.eq(target)]
+
+
+def _only(select: Signal, value: Signal) -> Signal:
+    """Return `value` where `select` is high, else 0."""
+    return value & select.replicate(len(value))

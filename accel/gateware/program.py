@@ -1,0 +1,96 @@
+"""The controller's program memory: code and data in one simple dual-port block RAM."""
+
+from amaranth.hdl import Module, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from accel.gateware.ports import WritePort
+
+__all__ = ["ProgramMemory", "ProgramPort"]
+
+
+class ProgramPort(wiring.Signature):
+    """The controller's side of the program memory, seen from the controller.
+
+    Parameters
+    ----------
+    address_width : int
+        Bits of a word address.
+
+    Members
+    -------
+    address : Out(address_width)
+        Word to read; every cycle.
+    data : In(32)
+        The word, one cycle later and late in that cycle: register it before use.
+    write : Out(stream.Signature({address, data, mask}))
+        Bytes to write. A read in a later cycle than the transfer sees them.
+    """
+
+    def __init__(self, address_width: int) -> None:
+        payload = StructLayout({"address": unsigned(address_width), "data": 32, "mask": 4})
+        super().__init__(
+            {
+                "address": Out(address_width),
+                "data": In(32),
+                "write": Out(stream.Signature(payload)),
+            }
+        )
+
+
+class ProgramMemory(wiring.Component):
+    """One read port and one write port; the load engine's writes go before the controller's.
+
+    Parameters
+    ----------
+    depth : int
+        32-bit words; a power of two.
+
+    Members
+    -------
+    core : In(ProgramPort(address_width))
+    load : In(WritePort(address_width, 32))
+        From the load engine: always ready.
+
+    Latency
+    -------
+    Read: one cycle, and the reader's register. Write: one word per cycle; the controller's write
+    waits while the load engine writes. Reading a word in the cycle in which it is written returns
+    anything.
+    """
+
+    def __init__(self, *, depth: int) -> None:
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"Depth must be a power of two, not {depth!r}")
+        self._depth = depth
+        width = (depth - 1).bit_length()
+        super().__init__({"core": In(ProgramPort(width)), "load": In(WritePort(width, 32))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(
+            shape=32, depth=self._depth, init=[], attrs={"no_rw_check": 1}
+        )
+        write = memory.write_port(granularity=8)
+        read = memory.read_port()
+        load, store = self.load.request, self.core.write
+        m.d.comb += [
+            read.en.eq(1),
+            read.addr.eq(self.core.address),
+            self.core.data.eq(read.data),
+            load.ready.eq(1),
+            store.ready.eq(~load.valid),
+            write.addr.eq(store.payload.address),
+            write.data.eq(store.payload.data),
+        ]
+        with m.If(load.valid):
+            m.d.comb += [
+                write.addr.eq(load.payload.address),
+                write.data.eq(load.payload.data),
+                write.en.eq(load.payload.mask.replicate(4)),
+            ]
+        with m.Elif(store.valid):
+            m.d.comb += write.en.eq(store.payload.mask)
+        return m

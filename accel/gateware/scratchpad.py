@@ -1,0 +1,147 @@
+"""The scratchpad: interleaved banks, three readers and two writers with fixed priorities."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
+from amaranth.utils import ceil_log2
+
+from accel.gateware.ports import SCRATCHPAD_LATENCY, ReadPort, WritePort
+
+__all__ = ["Scratchpad"]
+
+
+class Scratchpad(wiring.Component):
+    """Activation memory; the bank of a word is its address modulo the number of banks.
+
+    Streams that walk the memory meet in a bank at most once and then run side by side in
+    different banks. A read must not meet a write of the same word in one cycle: tokens see to it.
+
+    Parameters
+    ----------
+    words : int
+        A power of two.
+    banks : int
+        A power of two.
+    rows : int
+        Bytes of a word.
+    lanes : int
+        Bytes that one mask bit of `result` enables.
+
+    Members
+    -------
+    matmul, vector, store : In(ReadPort)
+        Readers, in order of priority; `matmul.request.ready` is always high. The response comes
+        SCRATCHPAD_LATENCY (3) cycles after the request is accepted.
+    result, load : In(WritePort)
+        Writers, in order of priority; `result.request.ready` is always high. `load` writes whole
+        words. A write can be read by a request accepted two cycles later.
+
+    Throughput
+    ----------
+    Each port one word per cycle, as long as no port of higher priority uses the same bank.
+    """
+
+    def __init__(self, *, words: int, banks: int, rows: int, lanes: int) -> None:
+        self._words = words
+        self._banks = banks
+        self._rows = rows
+        self._lanes = lanes
+        width = ceil_log2(words)
+        shape = unsigned(8 * rows)
+        super().__init__(
+            {
+                "matmul": In(ReadPort(width, shape)),
+                "vector": In(ReadPort(width, shape)),
+                "store": In(ReadPort(width, shape)),
+                "result": In(WritePort(width, shape, granules=rows // lanes)),
+                "load": In(WritePort(width, shape)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bank_bits = ceil_log2(self._banks)
+
+        def split(address):
+            return address[:bank_bits] if bank_bits else Const(0, 1), address[bank_bits:]
+
+        readers = (self.matmul, self.vector, self.store)
+        writers = (self.result, self.load)
+        for clients in (readers, writers):
+            for i, client in enumerate(clients):
+                bank, _ = split(client.request.payload if clients is readers else client.request.payload.address)
+                blocked = Const(0)
+                for other in clients[:i]:
+                    payload = other.request.payload
+                    other_bank, _ = split(payload if clients is readers else payload.address)
+                    blocked |= other.request.valid & (other_bank == bank)
+                m.d.comb += client.request.ready.eq(~blocked)
+
+        outputs = []
+        for b in range(self._banks):
+            memory = Memory(
+                shape=data.ArrayLayout(unsigned(8 * self._lanes), self._rows // self._lanes),
+                depth=self._words // self._banks,
+                init=[],
+                attrs={"no_rw_check": 1},
+            )
+            m.submodules[f"bank{b}"] = memory
+            outputs.append(self._bank_read(m, memory, b, split))
+            self._bank_write(m, memory, b, split)
+
+        for name, client in zip(("matmul", "vector", "store"), readers, strict=True):
+            bank, _ = split(client.request.payload)
+            accepted = client.request.valid & client.request.ready
+            # One stage for the memory, one for its output register, one for the selection.
+            for stage in range(SCRATCHPAD_LATENCY - 1):
+                accepted_q = Signal(name=f"{name}_valid{stage}")
+                bank_q = Signal(max(bank_bits, 1), name=f"{name}_bank{stage}", reset_less=True)
+                m.d.sync += [accepted_q.eq(accepted), bank_q.eq(bank)]
+                accepted, bank = accepted_q, bank_q
+            word = Signal(8 * self._rows, name=f"{name}_word")
+            with m.Switch(bank):
+                for b in range(self._banks):
+                    with m.Case(b):
+                        m.d.comb += word.eq(outputs[b])
+            m.d.sync += [
+                client.response.valid.eq(accepted),
+                client.response.data.eq(word),
+            ]
+        return m
+
+    def _bank_read(self, m, memory, b, split):
+        port = memory.read_port()
+        row = Signal(len(port.addr), name=f"bank{b}_row")
+        # From lowest to highest priority: the last assignment wins.
+        for client in (self.store, self.vector, self.matmul):
+            bank, address = split(client.request.payload)
+            with m.If(client.request.valid & (bank == b)):
+                m.d.comb += row.eq(address)
+        output = Signal(8 * self._rows, name=f"bank{b}_output", reset_less=True)
+        m.d.comb += port.addr.eq(row)
+        m.d.sync += output.eq(port.data)
+        return output
+
+    def _bank_write(self, m, memory, b, split):
+        granules = self._rows // self._lanes
+        port = memory.write_port(granularity=1)
+        result, load = self.result.request, self.load.request
+        result_bank, result_row = split(result.payload.address)
+        load_bank, load_row = split(load.payload.address)
+        own = Signal(name=f"bank{b}_result")
+        m.d.comb += own.eq(result.valid & (result_bank == b))
+        enable = Mux(
+            own,
+            result.payload.mask,
+            (load.valid & (load_bank == b)).replicate(granules),
+        )
+        enable_q = Signal(granules, name=f"bank{b}_enable")
+        row_q = Signal(len(port.addr), name=f"bank{b}_write_row", reset_less=True)
+        data_q = Signal(8 * self._rows, name=f"bank{b}_write_data", reset_less=True)
+        m.d.sync += [
+            enable_q.eq(enable),
+            row_q.eq(Mux(own, result_row, load_row)),
+            data_q.eq(Mux(own, result.payload.data, load.payload.data)),
+        ]
+        m.d.comb += [port.en.eq(enable_q), port.addr.eq(row_q), Cat(port.data).eq(data_q)]

@@ -1,0 +1,49 @@
+"""A stream's register stage that also cuts the path of `ready`."""
+
+from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["SkidBuffer"]
+
+
+class SkidBuffer(wiring.Component):
+    """Two registers between two streams: every output is a register, either way.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Shape of the payload.
+
+    Members
+    -------
+    input : In(stream.Signature(shape))
+    output : Out(stream.Signature(shape))
+
+    Latency
+    -------
+    One cycle; one transfer per cycle.
+    """
+
+    def __init__(self, *, shape: ShapeLike) -> None:
+        super().__init__(
+            {"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spare = Signal.like(self.input.payload)
+        empty = Signal(init=1)  # nothing in `spare`
+        m.d.comb += self.input.ready.eq(empty)
+
+        with m.If(self.input.ready):
+            m.d.sync += spare.eq(self.input.payload)
+        with m.If(~self.output.valid | self.output.ready):
+            m.d.sync += [self.output.valid.eq(~empty | self.input.valid), empty.eq(1)]
+            with m.If(empty):
+                m.d.sync += self.output.payload.eq(self.input.payload)
+            with m.Else():
+                m.d.sync += self.output.payload.eq(spare)
+        with m.Elif(self.input.valid):
+            m.d.sync += empty.eq(0)
+        return m

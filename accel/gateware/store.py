@@ -1,0 +1,178 @@
+"""The store engine: scratchpad to external memory."""
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from accel.config import slot_bytes
+from accel.gateware.axi import Response
+from accel.gateware.burst import AddressChannel, BusFault, WriteChannels, drive_address
+from accel.gateware.load import CommandCounter
+from accel.gateware.pack import BeatPacker, WordReader
+from accel.gateware.ports import CommandLayout, Completion, ReadPort
+from accel.gateware.rows import RowWalker, copy_row
+from accel.isa import COMMANDS, Engine, Space
+from accel.regmap import Cause
+
+__all__ = ["StoreEngine"]
+
+_ROWS_AHEAD = 4
+"""Rows whose bursts may be announced before their words are read."""
+
+
+class StoreTag(data.Struct):
+    """What a row's last burst tells about its command."""
+
+    last: unsigned(1)  # type: ignore[valid-type]
+    post: unsigned(4)  # type: ignore[valid-type]
+    stamp: unsigned(1)  # type: ignore[valid-type]
+
+
+class StoreEngine(wiring.Component):
+    """Copies rows from the scratchpad to external memory (docs/architecture.md, "Store").
+
+    Parameters
+    ----------
+    bus_bytes : int
+        Bytes of a beat: 4, 8 or 16.
+    rows : int
+        Bytes of a scratchpad word. The rest of its slot is written as zeros.
+    scratchpad_words : int
+        A power of two; chip addresses are cut to it.
+    writes_in_flight : int
+        Bursts whose response may be outstanding.
+
+    Members
+    -------
+    memory_base : In(32)
+        Added to every memory address.
+    command : In(stream.Signature(CommandLayout(COMMANDS[Engine.STORE])))
+        Taken when its last row has been walked. `words`, `rows` and `planes` are at least 1.
+    complete : Out(Completion)
+        One cycle after the last write response.
+    busy : Out(1)
+        A command has been taken or begun and is not complete.
+    axi : Out(WriteChannels(bus_bytes))
+        A burst's address is offered before its first beat; data never wait for responses.
+    scratchpad : Out(ReadPort)
+        Any fixed latency up to about ten cycles.
+    fault : Out(BusFault)
+        Cause.WRITE_RESPONSE, one cycle after each error response. The command goes on.
+    write_beat : Out(1)
+        One cycle after each data beat.
+
+    Latency
+    -------
+    Five cycles from a command to its first address and its first scratchpad request; two from a
+    response to its beat.
+
+    Throughput
+    ----------
+    A beat or a word per cycle, whichever is wider. A row costs at least two cycles of address
+    issue, a command five.
+    """
+
+    def __init__(
+        self, *, bus_bytes: int, rows: int, scratchpad_words: int, writes_in_flight: int = 4
+    ) -> None:
+        self._bus_bytes = bus_bytes
+        self._rows = rows
+        self._writes_in_flight = writes_in_flight
+        self._chip_width = (scratchpad_words - 1).bit_length()
+        super().__init__(
+            {
+                "memory_base": In(32),
+                "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.STORE]))),
+                "complete": Out(Completion),
+                "busy": Out(1),
+                "axi": Out(WriteChannels(bus_bytes)),
+                "scratchpad": Out(ReadPort(self._chip_width, unsigned(8 * rows))),
+                "fault": Out(BusFault),
+                "write_beat": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        slot = slot_bytes(self._rows)
+        m.submodules.walker = walker = RowWalker(
+            chip_width=self._chip_width, slots={Space.SCRATCHPAD: slot}
+        )
+        m.submodules.addresses = addresses = AddressChannel(
+            bus_bytes=self._bus_bytes, in_flight=self._writes_in_flight, tag=StoreTag
+        )
+        m.submodules.reader = reader = WordReader(
+            bus_bytes=self._bus_bytes, rows=self._rows, chip_width=self._chip_width
+        )
+        m.submodules.packer = packer = BeatPacker(
+            bus_bytes=self._bus_bytes, rows=self._rows, where=reader.where
+        )
+        m.submodules.rows = rows = SyncFIFO(
+            width=len(reader.rows.payload.as_value()), depth=_ROWS_AHEAD
+        )
+        m.submodules.commands = commands = CommandCounter()
+        wiring.connect(m, walker.command, wiring.flipped(self.command))
+        wiring.connect(m, wiring.flipped(self.scratchpad), reader.scratchpad)
+        wiring.connect(m, reader.words, packer.words)
+        m.d.comb += [
+            walker.memory_base.eq(self.memory_base),
+            self.busy.eq(commands.busy),
+            commands.started.eq(walker.started),
+            commands.completed.eq(self.complete.valid),
+        ]
+
+        # A row goes to both sides at once.
+        row = walker.rows.payload
+        chip_row = data.View(reader.row_layout, rows.w_data)
+        m.d.comb += [
+            walker.rows.ready.eq(addresses.rows.ready & rows.w_rdy),
+            addresses.rows.valid.eq(walker.rows.valid & rows.w_rdy),
+            addresses.rows.payload.address.eq(row.address),
+            addresses.rows.payload.span.eq(row.span),
+            addresses.rows.payload.tag.last.eq(row.last),
+            addresses.rows.payload.tag.post.eq(row.post),
+            addresses.rows.payload.tag.stamp.eq(row.stamp),
+            rows.w_en.eq(walker.rows.valid & addresses.rows.ready),
+            chip_row.place.eq(row.address[(slot - 1).bit_length() :]),
+            *copy_row(chip_row, row),
+            reader.rows.valid.eq(rows.r_rdy),
+            reader.rows.payload.as_value().eq(rows.r_data),
+            rows.r_en.eq(reader.rows.ready),
+        ]
+        self._connect_bus(m, addresses, packer)
+        self._watch_responses(m, addresses)
+        return m
+
+    def _connect_bus(self, m: Module, addresses: AddressChannel, packer: BeatPacker) -> None:
+        # AXI allows data before their address, but not every memory controller does.
+        announced = Signal(range(self._writes_in_flight + 1))
+        with m.If(addresses.issued & ~packer.burst_end):
+            m.d.sync += announced.eq(announced + 1)
+        with m.Elif(~addresses.issued & packer.burst_end):
+            m.d.sync += announced.eq(announced - 1)
+        m.d.comb += [
+            *drive_address(self.axi, "aw", addresses, self._bus_bytes),
+            packer.open.eq(announced != 0),
+            self.axi.wvalid.eq(packer.beats.valid),
+            self.axi.wdata.eq(packer.beats.payload.data),
+            self.axi.wstrb.eq(packer.beats.payload.strobe),
+            self.axi.wlast.eq(packer.beats.payload.last),
+            packer.beats.ready.eq(self.axi.wready),
+            self.axi.bready.eq(1),
+        ]
+        m.d.sync += self.write_beat.eq(self.axi.wvalid & self.axi.wready)
+
+    def _watch_responses(self, m: Module, addresses: AddressChannel) -> None:
+        burst = addresses.oldest
+        m.d.comb += [
+            addresses.done.eq(self.axi.bvalid),
+            self.fault.cause.eq(Cause.WRITE_RESPONSE),
+        ]
+        m.d.sync += [
+            self.complete.valid.eq(self.axi.bvalid & burst.last & burst.tag.last),
+            self.complete.post.eq(burst.tag.post),
+            self.complete.stamp.eq(burst.tag.stamp),
+            self.fault.valid.eq(self.axi.bvalid & (self.axi.bresp != Response.OKAY)),
+            self.fault.address.eq(burst.address),
+        ]

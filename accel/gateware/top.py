@@ -1,0 +1,191 @@
+"""The accelerator: wiring only."""
+
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from accel.config import Config
+from accel.gateware.axi import AXI4LiteSignature, AXI4Signature
+from accel.gateware.controller import Controller
+from accel.gateware.csr import ControlRegisters
+from accel.gateware.dispatch import Dispatcher, TokenCounters
+from accel.gateware.load import LoadEngine
+from accel.gateware.matmul import MatmulEngine
+from accel.gateware.queue import CommandQueue
+from accel.gateware.scratchpad import Scratchpad
+from accel.gateware.store import StoreEngine
+from accel.gateware.vector import VectorEngine
+from accel.gateware.weights import WeightMemory
+from accel.isa import COMMANDS, Engine
+from accel.regmap import Cause
+
+__all__ = ["Accelerator"]
+
+
+class Accelerator(wiring.Component):
+    """The whole accelerator for one configuration.
+
+    Parameters
+    ----------
+    config : Config
+
+    Members
+    -------
+    s_axi : In(AXI4LiteSignature(12))
+        Control registers (accel.regmap).
+    m_axi : Out(AXI4Signature)
+        External memory: 32-bit addresses, `config.bus_bits` of data.
+    irq : Out(1)
+        STATUS.DONE or STATUS.ERROR, when enabled.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "s_axi": In(AXI4LiteSignature(12)),
+                "m_axi": Out(AXI4Signature(data_bits=config.bus_bits)),
+                "irq": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self._config
+        m.submodules.control = control = ControlRegisters(
+            fingerprint=config.fingerprint,
+            rows=config.rows,
+            cols=config.cols,
+            lanes=config.lanes,
+            bus_bytes=config.bus_bytes,
+        )
+        # After a fault, CONTROL.CLEAR puts everything behind the registers into its first state.
+        restart = ResetInserter(control.clear)
+        controller = Controller(program_bytes=config.program_bytes, multiply=config.multiply)
+        dispatcher = Dispatcher()
+        tokens = TokenCounters()
+        queues = [CommandQueue(command=COMMANDS[e], depth=config.queue_depth) for e in Engine]
+        load = LoadEngine(
+            bus_bytes=config.bus_bytes,
+            rows=config.rows,
+            cols=config.cols,
+            scratchpad_words=config.scratchpad_words,
+            weight_words=config.weight_words,
+            program_words=config.program_words,
+            reads_in_flight=config.reads_in_flight,
+        )
+        store = StoreEngine(
+            bus_bytes=config.bus_bytes, rows=config.rows, scratchpad_words=config.scratchpad_words
+        )
+        matmul = MatmulEngine(
+            rows=config.rows,
+            cols=config.cols,
+            lanes=config.lanes,
+            acc_depth=config.acc_depth,
+            scratchpad_words=config.scratchpad_words,
+            weight_words=config.weight_words,
+        )
+        vector = VectorEngine(
+            rows=config.rows,
+            cols=config.cols,
+            lanes=config.lanes,
+            acc_depth=config.acc_depth,
+            scratchpad_words=config.scratchpad_words,
+            weight_words=config.weight_words,
+        )
+        scratchpad = Scratchpad(
+            words=config.scratchpad_words,
+            banks=config.scratchpad_banks,
+            rows=config.rows,
+            lanes=config.lanes,
+        )
+        weights = WeightMemory(words=config.weight_words, cols=config.cols)
+        engines = {
+            Engine.LOAD: load,
+            Engine.MATMUL: matmul,
+            Engine.VECTOR: vector,
+            Engine.STORE: store,
+        }
+        m.submodules.controller = restart(controller)
+        m.submodules.dispatcher = restart(dispatcher)
+        m.submodules.tokens = restart(tokens)
+        for engine, unit in engines.items():
+            m.submodules[f"{engine.name.lower()}_queue"] = restart(queues[engine])
+            m.submodules[engine.name.lower()] = restart(unit)
+        m.submodules.scratchpad = restart(scratchpad)
+        m.submodules.weights = restart(weights)
+
+        self._connect_control(m, control, controller, engines, tokens)
+        connect(m, controller.tensor, dispatcher.operation)
+        idle = Signal(len(Engine))
+        for engine, unit in engines.items():
+            queue = queues[engine]
+            connect(m, dispatcher.entries[engine], queue.entries)
+            connect(m, queue.command, unit.command)
+            m.d.comb += [
+                queue.available.eq(tokens.available[engine]),
+                queue.engine_busy.eq(unit.busy),
+                tokens.take[engine].eq(queue.take),
+                tokens.completions[engine].eq(unit.complete),
+                idle[engine].eq(queue.empty & ~unit.busy & ~dispatcher.pending[engine]),
+            ]
+        m.d.comb += controller.idle.eq(idle)
+
+        connect(m, matmul.scratchpad, scratchpad.matmul)
+        connect(m, vector.scratchpad, scratchpad.vector)
+        connect(m, store.scratchpad, scratchpad.store)
+        connect(m, vector.result, scratchpad.result)
+        connect(m, load.scratchpad, scratchpad.load)
+        connect(m, matmul.weights, weights.matmul)
+        connect(m, vector.params, weights.params)
+        connect(m, load.weights, weights.load)
+        connect(m, load.table, vector.table)
+        connect(m, load.program, controller.program)
+        connect(m, vector.acc, matmul.acc_read)
+        m.d.comb += weights.burst.eq(matmul.weights_burst)
+        self._connect_bus(m, load, store)
+        return m
+
+    def _connect_control(self, m, control, controller, engines, tokens) -> None:
+        connect(m, wiring.flipped(self.s_axi), control.bus)
+        load, store = engines[Engine.LOAD], engines[Engine.STORE]
+        connect(m, control.boot, load.boot)
+        m.d.comb += [
+            self.irq.eq(control.irq),
+            control.boot_complete.eq(load.boot_complete),
+            load.memory_base.eq(control.memory_base),
+            store.memory_base.eq(control.memory_base),
+            controller.start.eq(control.core_start),
+            controller.halt.eq(control.halt),
+            controller.cycles.eq(control.cycles),
+            control.core_running.eq(controller.running),
+            control.core_done.eq(controller.done),
+            control.exit_code.eq(controller.exit_code),
+            control.core_fault.eq(controller.fault),
+            control.retired.eq(controller.retired),
+            control.read_beat.eq(load.read_beat),
+            control.write_beat.eq(store.write_beat),
+            tokens.clear.eq(control.run),
+        ]
+        for engine, unit in engines.items():
+            m.d.comb += control.stamp[engine].eq(unit.complete.valid & unit.complete.stamp)
+        with m.If(load.fault.valid):
+            m.d.comb += control.engine_fault.eq(load.fault)
+        with m.Elif(store.fault.valid):
+            m.d.comb += control.engine_fault.eq(store.fault)
+        with m.Elif(tokens.overflow):
+            m.d.comb += [
+                control.engine_fault.valid.eq(1),
+                control.engine_fault.cause.eq(int(Cause.TOKEN_OVERFLOW)),
+            ]
+
+    def _connect_bus(self, m, load, store) -> None:
+        """The load engine owns the read channels, the store engine the write channels."""
+        for name, member in self.m_axi.signature.members.items():
+            owner = load.axi if name[:2] == "ar" or name[0] == "r" else store.axi
+            source, target = (
+                (getattr(owner, name), getattr(self.m_axi, name))
+                if member.flow == Out
+                else (getattr(self.m_axi, name), getattr(owner, name))
+            )
+            m.d.comb += target.eq(source)

@@ -1,0 +1,161 @@
+"""The parameters of the vector engine's slices: fetched ahead, held in staging registers."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from accel.gateware.ports import CommandLayout, ReadPort
+from accel.gateware.requantizer import LaneParameters, OutputRange
+from accel.isa import COMMANDS, PARAM_WORDS, Engine, Operation
+
+__all__ = ["ParameterFetcher"]
+
+
+class ParameterFetcher(wiring.Component):
+    """Fill the lanes' staging registers for the slice that comes next.
+
+    It looks at the command on offer before the command is accepted, so that the first slice's
+    parameters come while the command before is still running. A uniform command's parameters take
+    the same way, byte by byte, as if nine words had been read: so the order in which staging
+    changes is always bias, multiplier, shift, a byte a cycle at most, the first one three cycles
+    after `taken`. This is later than the requantiser's stages need what was there before.
+
+    Parameters
+    ----------
+    cols, lanes : int
+    address_width : int
+        Of the weight memory.
+
+    Members
+    -------
+    offer : In({valid, fields})
+        The engine's command port.
+    accepted : In(1)
+        The command on offer is being accepted.
+    memory : Out(ReadPort(address_width, cols * 8))
+    ready : Out(1)
+        Staging holds the parameters of the next slice that needs some.
+    use : In(1)
+        That slice starts to be issued: `ready` falls.
+    taken : In(1)
+        The lanes take over staging (`Requantizer.first`): it may be filled again.
+    lane_staging : Out(ArrayLayout(LaneParameters, lanes))
+    output_staging : Out(OutputRange)
+
+    Latency
+    -------
+    From `taken` to `ready` 12 cycles (uniform) or 14, and a cycle for every refused read.
+    """
+
+    def __init__(self, *, cols: int, lanes: int, address_width: int) -> None:
+        self._cols, self._lanes = cols, lanes
+        fields = COMMANDS[Engine.VECTOR].layout
+        super().__init__(
+            {
+                "offer": In(data.StructLayout({"valid": 1, "fields": fields})),
+                "accepted": In(1),
+                "memory": Out(ReadPort(address_width, cols * 8)),
+                "ready": Out(1),
+                "use": In(1),
+                "taken": In(1),
+                "lane_staging": Out(data.ArrayLayout(LaneParameters, lanes)),
+                "output_staging": Out(OutputRange),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        groups = self._cols // self._lanes
+        fields = self.offer.fields
+
+        remaining = Signal.like(fields.slices)  # slices of the last command still to be fetched
+        uniform = Signal()
+        slot = Signal(range(max(groups, 2)))  # the slice's place in the weight words
+        base = Signal.like(self.memory.request.payload)  # the column group's first word
+        offer_done = Signal()  # the command on offer has had its first slice fetched
+        occupied = Signal()  # staging is being filled, or holds what the lanes have not taken
+        filling = Signal()
+
+        begin = Signal()
+        m.d.comb += begin.eq(~occupied & (remaining.any() | (self.offer.valid & ~offer_done)))
+        with m.If(begin):
+            m.d.sync += [occupied.eq(1), filling.eq(1)]
+            with m.If(remaining.any()):
+                m.d.sync += [remaining.eq(remaining - 1), self.memory.request.payload.eq(base)]
+            with m.Else():
+                first_slot = Mux(fields.operation == Operation.ACC, fields.a_slot, 0)
+                m.d.sync += [
+                    offer_done.eq(1),
+                    remaining.eq(Mux(fields.uniform, 0, fields.slices - 1)),
+                    uniform.eq(fields.uniform),
+                    slot.eq(first_slot),
+                    base.eq(fields.param_address),
+                    self.memory.request.payload.eq(fields.param_address),
+                ]
+
+        sent = self._send(m, begin, filling & uniform)
+        filled = self._receive(m, slot, sent)
+        with m.If(filled):
+            m.d.sync += [filling.eq(0), self.ready.eq(1)]
+            with m.If(slot == groups - 1):
+                m.d.sync += [slot.eq(0), base.eq(self.memory.request.payload)]
+            with m.Else():
+                m.d.sync += slot.eq(slot + 1)
+        with m.If(self.use):
+            m.d.sync += self.ready.eq(0)
+        with m.If(self.accepted):
+            m.d.sync += offer_done.eq(0)
+        with m.If(self.taken):
+            m.d.sync += occupied.eq(0)
+        return m
+
+    def _send(self, m: Module, begin: Signal, uniform: Signal) -> data.View:
+        """Issue the read requests; return the bytes that a uniform command gives instead."""
+        fields = self.offer.fields
+        request = self.memory.request
+        unsent = Signal(range(PARAM_WORDS + 1))
+        sending = Signal()
+        m.d.comb += request.valid.eq(sending & ~uniform)
+        with m.If(begin):
+            m.d.sync += [unsent.eq(PARAM_WORDS - 1), sending.eq(1)]
+        with m.Elif(sending & (uniform | request.ready)):
+            m.d.sync += [
+                unsent.eq(unsent - 1),
+                sending.eq(unsent != 0),
+                request.payload.eq(request.payload + 1),
+            ]
+        number = Cat(fields.bias, fields.multiplier, 0, fields.shift)
+        own = Signal(data.StructLayout({"valid": 1, "byte": 8}))
+        by_unsent = Array(reversed([number.word_select(i, 8) for i in range(PARAM_WORDS)]))
+        m.d.comb += [own.valid.eq(sending & uniform), own.byte.eq(by_unsent[unsent])]
+        return own
+
+    def _receive(self, m: Module, slot: Signal, own: data.View) -> Signal:
+        """Put the bytes that arrive into staging; return a pulse with the last one."""
+        lanes = range(self._lanes)
+        response = self.memory.response
+        arrived = Signal()
+        lane_bytes = Signal(data.ArrayLayout(8, self._lanes))
+        place = Signal(PARAM_WORDS, init=1)  # one-hot: where the byte belongs
+        selected = response.data.word_select(slot, 8 * self._lanes)
+        m.d.sync += [
+            arrived.eq(response.valid | own.valid),
+            lane_bytes.eq(Mux(own.valid, own.byte.replicate(self._lanes), selected)),
+        ]
+        for lane in lanes:
+            staging = self.lane_staging[lane]
+            targets = [staging.bias.word_select(i, 8) for i in range(4)]
+            targets += [staging.multiplier[8 * i : 8 * i + 8] for i in range(4)]
+            targets += [staging.shift]
+            for i, target in enumerate(targets):
+                with m.If(arrived & place[i]):
+                    m.d.sync += target.eq(lane_bytes[lane])
+        filled = Signal()
+        m.d.comb += filled.eq(arrived & place[-1])
+        with m.If(arrived):
+            m.d.sync += place.eq(place.rotate_left(1))
+        with m.If(filled & self._heads):
+            for name in ("output_zero", "clamp_min", "clamp_max"):
+                m.d.sync += self.output_staging[name].eq(self.offer.fields[name])
+        return filled

@@ -1,0 +1,92 @@
+"""The weight memory: tiles for the array and parameters for the vector engine."""
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
+from amaranth.utils import ceil_log2
+
+from accel.gateware.ports import WEIGHT_LATENCY, ReadPort, WritePort
+
+__all__ = ["WeightMemory"]
+
+
+class WeightMemory(wiring.Component):
+    """Weight words of `cols` bytes, one writer, two readers on one port.
+
+    Parameters
+    ----------
+    words : int
+        A power of two.
+    cols : int
+        Bytes of a word.
+
+    Members
+    -------
+    load : In(WritePort)
+        Always ready; a write can be read by a request accepted two cycles later.
+    matmul : In(ReadPort)
+        Keeps the port from a burst's first word to its last.
+    burst : In(1)
+        High from the cycle after a burst's first word is accepted until its last is.
+    params : In(ReadPort)
+        Goes first between bursts.
+
+    Latency
+    -------
+    WEIGHT_LATENCY (2) cycles from an accepted request to its response; one word per cycle.
+    """
+
+    def __init__(self, *, words: int, cols: int) -> None:
+        self._words = words
+        self._cols = cols
+        width = ceil_log2(words)
+        shape = unsigned(8 * cols)
+        super().__init__(
+            {
+                "load": In(WritePort(width, shape)),
+                "matmul": In(ReadPort(width, shape)),
+                "burst": In(1),
+                "params": In(ReadPort(width, shape)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(
+            shape=unsigned(8 * self._cols),
+            depth=self._words,
+            init=[],
+            attrs={"no_rw_check": 1},
+        )
+        write, read = memory.write_port(), memory.read_port()
+        load = self.load.request
+        m.d.comb += load.ready.eq(1)
+        enable_q = Signal()
+        m.d.sync += enable_q.eq(load.valid)
+        m.d.comb += write.en.eq(enable_q)
+        for port_signal, value in ((write.addr, load.payload.address), (write.data, load.payload.data)):
+            held = Signal.like(port_signal, name="write_q", reset_less=True)
+            m.d.sync += held.eq(value)
+            m.d.comb += port_signal.eq(held)
+
+        matmul, params = self.matmul.request, self.params.request
+        use_params = Signal()
+        m.d.comb += [
+            use_params.eq(params.valid & ~self.burst),
+            params.ready.eq(~self.burst),
+            matmul.ready.eq(~use_params),
+            read.addr.eq(Mux(use_params, params.payload, matmul.payload)),
+        ]
+        word = Signal(8 * self._cols, reset_less=True)
+        m.d.sync += word.eq(read.data)
+        for name, client, accepted in (
+            ("matmul", self.matmul, matmul.valid & ~use_params),
+            ("params", self.params, use_params),
+        ):
+            for stage in range(WEIGHT_LATENCY):
+                accepted_q = Signal(name=f"{name}_valid{stage}")
+                m.d.sync += accepted_q.eq(accepted)
+                accepted = accepted_q
+            m.d.comb += [client.response.valid.eq(accepted), client.response.data.eq(word)]
+        return m

