@@ -98,7 +98,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
 def as_int8(x: Any) -> npt.NDArray[np.int8]:
     """Saturate to int8."""
-    return np.clip(x, -128, 127).astype(np.int8)
+    return np.clip(np.asarray(x, np.int64), -128, 127).astype(np.int8)
 
 
 def preprocess_softmax(beta: float, input_scale: float) -> tuple[int, int, int]:
@@ -158,7 +158,7 @@ def _softmax_exponentials(multiplier: int, left_shift: int) -> IntArray:
 
 def _multiply_by_pot(x: IntArray, exponent: int) -> IntArray:
     """Return int32 x * 2**exponent, saturated."""
-    return np.clip(x << exponent, INT32_MIN, INT32_MAX)
+    return np.clip(x << exponent, INT32_MIN, INT32_MAX).astype(np.int64)
 
 
 def _exp_on_negative_values(a: IntArray) -> IntArray:

@@ -8,9 +8,7 @@ written, or read, by commands within that clock.
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +132,7 @@ class Ordering:
                 tracker.written.fill(False)
         self.records = []
         self._first = self._ident + 1
+        self._pushed = [0] * len(Engine)
         self._last: Clock = [self._ident] * len(Engine)
         self._controller: Clock = [self._ident] * len(Engine)
         self._started: list[Clock] = [[self._ident] * len(Engine) for _ in Engine]
@@ -145,9 +144,7 @@ class Ordering:
         """Note that the host wrote `count` bytes from byte `first` of the memory on."""
         self._trackers[Memory.EXTERNAL].written[first // 4 : -(-(first + count) // 4)] = True
 
-    def push(
-        self, engine: Engine, wait: int, post: int, stamp: bool, pc: int
-    ) -> CommandRecord:
+    def push(self, engine: Engine, wait: int, post: int, stamp: bool, pc: int) -> CommandRecord:
         """Take and give the tokens of a TPUSH; return the command's record.
 
         Raises
@@ -157,9 +154,7 @@ class Ordering:
         """
         clock = self._started[engine]
         _merge(clock, self._controller)
-        self._ident += 1
-        number = sum(r.engine == engine for r in self.records[-1:]) and self._numbers(engine)
-        record = CommandRecord(self._ident, engine, number, pc, stamp)
+        taken = []
         for producer in Engine:
             if not wait >> producer & 1:
                 continue
@@ -171,20 +166,149 @@ class Ordering:
                 raise ProgramError(
                     f"waits for a token from {producer.name.lower()} that no earlier command posts"
                 )
-            token = tokens.popleft()
-            _merge(clock, token.clock)
-            record.tokens.append(token)
-        record.clock = list(clock)
-        record.clock[engine] = self._ident
+            taken.append(tokens.popleft())
+            _merge(clock, taken[-1].clock)
+        self._ident += 1
+        complete = list(clock)
+        complete[engine] = self._ident
+        record = CommandRecord(
+            self._ident, engine, self._pushed[engine], pc, stamp, complete, taken
+        )
         for consumer in Engine:
             if post >> consumer & 1:
                 tokens = self._tokens[engine, consumer]
                 tokens.append(record)
                 if len(tokens) > TOKEN_LIMIT:
                     raise ProgramError(
-                        f"posts token {len(tokens)} to {consumer.name.lower()} and none of them "
-                        f"is taken: a counter holds {TOKEN_LIMIT}"
+                        f"posts more tokens to {consumer.name.lower()} than the {TOKEN_LIMIT} that "
+                        "a counter holds"
                     )
         self.records.append(record)
+        self._pushed[engine] += 1
         self._last[engine] = self._ident
         return record
+
+    def access(self, record: CommandRecord, action: Action, memory_offset: int) -> None:
+        """Check all that the command reads and writes, and remember it.
+
+        The words must lie inside their memories.
+
+        Parameters
+        ----------
+        record : CommandRecord
+            The latest command.
+        action : Action
+        memory_offset : int
+            Where MEMORY_BASE lies in the external memory, in bytes.
+
+        Raises
+        ------
+        ProgramError
+            When the command reads words that were never written, or touches words that another
+            command writes or reads and no token orders the two.
+        """
+        engine, clock = record.engine, self._started[record.engine]
+        reads = [(a, _placed(a, memory_offset)) for a in action.reads]
+        writes = [(a, _placed(a, memory_offset)) for a in action.writes]
+        for access, words in reads:
+            tracker = self._trackers[access.memory]
+            written = tracker.written[words]
+            if not written.all():
+                word = _name(access, int(np.argmin(written)))
+                raise ProgramError(f"reads {word}, which was never written")
+            self._check("reads", "writes", tracker.writes, access, words, engine, clock)
+        for access, words in writes:
+            tracker = self._trackers[access.memory]
+            # Engines write in order: only another engine's write can come too late.
+            others = {e: last for e, last in tracker.writes.items() if e != engine}
+            self._check("overwrites", "writes", others, access, words, engine, clock)
+            self._check("overwrites", "reads", tracker.reads, access, words, engine, clock)
+        for access, words in reads:
+            readers = self._trackers[access.memory].reads
+            if engine in readers:
+                readers[engine][words] = record.ident
+        for access, words in writes:
+            tracker = self._trackers[access.memory]
+            tracker.writes[engine][words] = record.ident
+            tracker.written[words] = True
+
+    def wait(self, mask: int) -> None:
+        """Note a TWAIT: what it waited for is complete before all that the controller does next."""
+        for engine in Engine:
+            if mask >> engine & 1 and self._last[engine] >= self._first:
+                _merge(self._controller, self.records[self._last[engine] - self._first].clock)
+
+    def is_known_complete(self, record: CommandRecord) -> bool:
+        """Return whether the controller has waited for the command, directly or by tokens."""
+        return self._controller[record.engine] >= record.ident
+
+    def finish(self) -> None:
+        """Check the end of a program.
+
+        Raises
+        ------
+        ProgramError
+            When tokens are left, or commands that nothing waited for.
+        """
+        for (producer, consumer), tokens in self._tokens.items():
+            if tokens:
+                raise ProgramError(
+                    f"leaves {len(tokens)} tokens from {Engine(producer).name.lower()} to "
+                    f"{Engine(consumer).name.lower()}; the last one is of {tokens[-1]}"
+                )
+        for engine in Engine:
+            if self._controller[engine] < self._last[engine]:
+                record = self.records[self._last[engine] - self._first]
+                raise ProgramError(f"ends the program, and nothing waited for {record}")
+
+    def _check(
+        self,
+        verb: str,
+        other_verb: str,
+        last: dict[Engine, npt.NDArray[np.int32]],
+        access: Access,
+        words: Words,
+        engine: Engine,
+        clock: Clock,
+    ) -> None:
+        """Raise ProgramError unless the last accesses of all words are complete."""
+        for other, idents in last.items():
+            exempt = other == engine and (engine, access.memory) in UNCHECKED
+            # Nothing of that engine is under way: the common case costs nothing.
+            if exempt or clock[other] >= self._last[other]:
+                continue
+            late = idents[words] > clock[other]
+            if late.any():
+                place = int(np.argmax(late))
+                record = self.records[int(idents[words][place]) - self._first]
+                order = (
+                    f"its wait mask does not name {engine.name.lower()} itself"
+                    if other == engine
+                    else "no token orders them"
+                )
+                word = _name(access, place)
+                raise ProgramError(f"{verb} {word}, which {record} {other_verb}, and {order}")
+
+
+def _merge(clock: Clock, other: Clock) -> None:
+    """Let a clock know what another one knows."""
+    clock[:] = map(max, clock, other)
+
+
+def _placed(access: Access, memory_offset: int) -> Words:
+    """Return the words as indices of the tracker."""
+    if access.memory != Memory.EXTERNAL or not memory_offset:
+        return access.words
+    base = memory_offset // 4
+    if isinstance(access.words, slice):
+        return slice(access.words.start + base, access.words.stop + base)
+    return access.words + base
+
+
+def _name(access: Access, place: int) -> str:
+    """Return the text for the word at a place in the access."""
+    words = access.words
+    word = words.start + place if isinstance(words, slice) else int(words[place])
+    if access.memory == Memory.EXTERNAL:
+        return f"{UNITS[access.memory]} {4 * word:#x}"
+    return f"{UNITS[access.memory]} {word}"

@@ -6,7 +6,7 @@ import numpy as np
 
 from accel.compiler.layers import AddLayer, ConvLayer, FeatureMap, PoolLayer
 from accel.compiler.placement import DeviceLayer, Placement
-from accel.compiler.regions import Box, MemoryMap, Ring, View, composite
+from accel.compiler.regions import Box, MemoryMap, Slots, View, composite
 from accel.compiler.schedule import Span, Step
 from accel.compiler.tile import PARAM_SLOTS, ConvPlan, MapPlan, Part, conv_box, groups_of
 from accel.config import Config
@@ -51,7 +51,7 @@ class Emitter:
         self._written: set[int] = set()
         # A first part's parameters outlive the parts behind it: they get a place of their own.
         self._param_base = config.weight_words - PARAM_SLOTS * PARAM_WORDS
-        self._weights = Ring(0, self._param_base)
+        self._weights = Slots(0, 0, 0, 1)
         self._chunks = 0
         self._layer = 0
 
@@ -94,13 +94,14 @@ class Emitter:
             y1 = min(y0 + band, whole.rows)
             self._load_map(item, Box(y0, y1, 0, whole.cols, 0, whole.groups), view)
 
-    def _load_map(self, item: FeatureMap, part: Box, view: View) -> None:
+    def _load_map(self, item: FeatureMap, part: Box, view: View, stream: int = 0) -> None:
         source = self._maps[item.storage]
         self._step(
             Engine.LOAD,
             source.transfer(part, view),
             reads=source.spans(part),
             writes=view.spans(part),
+            stream=stream,
         )
 
     def _store_map(self, item: FeatureMap, part: Box, view: View) -> None:
@@ -112,7 +113,7 @@ class Emitter:
             writes=target.spans(part),
         )
 
-    def _input_view(self, item: FeatureMap, ring: Ring, box: Box) -> View:
+    def _input_view(self, item: FeatureMap, places: Slots, box: Box, stream: int = 0) -> View:
         """Return where a box of a map can be read, loading it where it is not on-chip."""
         view = self._resident_view(item)
         if view is not None:
@@ -120,25 +121,25 @@ class Emitter:
         if not box.words:
             return View(0, box)
         key = (item.storage, box)
-        address = ring.find(key)
+        address = places.find(key)
         if address is not None:
             return View(address, box)
-        view = View(ring.allocate(key, box.words), box)
-        self._load_map(item, box, view)
+        view = View(places.allocate(key), box)
+        self._load_map(item, box, view, stream)
         return view
 
-    def _output_view(self, item: FeatureMap, ring: Ring, box: Box) -> View:
+    def _output_view(self, item: FeatureMap, places: Slots, box: Box) -> View:
         return self._resident_view(item) or View(
-            ring.allocate((item.storage, box, len(self.steps)), box.words), box
+            places.allocate((item.storage, box, len(self.steps))), box
         )
 
     # Layers ------------------------------------------------------------------------------------
 
     def _conv(self, layer: ConvLayer, plan: ConvPlan, area: int) -> None:
         config = self._config
-        inputs = Ring(area, plan.input_area)
-        outputs = Ring(area + plan.input_area, plan.output_area)
+        inputs, outputs = self._stream_slots(plan, area, 1)
         blocks = self._constants.conv_blocks(layer, plan.parts, config)
+        self._begin_weights(plan, len(blocks))
         out = layer.output
         tiles = [
             Box(y, min(y + plan.rows, out.height), x, min(x + plan.cols, out.width), 0, 0)
@@ -159,8 +160,35 @@ class Emitter:
                     view = self._conv_output(layer, plan, tile, group, outputs)
                 self._chunk(layer, plan, tile, group, blocks[group], inputs, view)
 
+    def _stream_slots(
+        self, plan: ConvPlan | MapPlan, area: int, operands: int
+    ) -> tuple[Slots, ...]:
+        """Return places for each operand's streamed regions, then for output tiles."""
+        result = []
+        for block in [plan.input_block] * operands + [plan.output_block]:
+            result.append(Slots(area, plan.places * block, block, plan.places))
+            area += plan.places * block
+        return tuple(result)
+
+    def _begin_weights(self, plan: ConvPlan, column_groups: int) -> None:
+        """Lay out the weight memory for a layer, behind the last layer's blocks if there is room."""
+        rows = self._config.rows
+        params = PARAM_WORDS if len(plan.parts) == 1 else 0
+        block = params + max(part.tiles for part in plan.parts) * rows
+        wanted = column_groups * len(plan.parts)
+        start = self._weights.stop
+        if start + min(wanted, 2) * block > self._param_base:
+            start = 0
+        room = self._param_base - start
+        if wanted * block > room and wanted * block <= self._param_base:
+            start, room = 0, self._param_base
+        fitting = max(1, room // block)
+        # Where not all fit, a number of places that divides the blocks keeps the loops regular.
+        places = max((n for n in range(1, min(fitting, wanted) + 1) if wanted % n == 0))
+        self._weights = Slots(start, room, block, max(places, min(2, fitting)))
+
     def _conv_output(
-        self, layer: ConvLayer, plan: ConvPlan, tile: Box, group: int, ring: Ring
+        self, layer: ConvLayer, plan: ConvPlan, tile: Box, group: int, places: Slots
     ) -> View:
         config = self._config
         planes = groups_of(layer.output.channels, config)
@@ -169,7 +197,7 @@ class Emitter:
             per_group = config.cols // config.rows
             g0, g1 = group * per_group, min((group + 1) * per_group, planes)
         return self._output_view(
-            layer.output, ring, Box(tile.y0, tile.y1, tile.x0, tile.x1, g0, g1)
+            layer.output, places, Box(tile.y0, tile.y1, tile.x0, tile.x1, g0, g1)
         )
 
     def _chunk(
@@ -179,7 +207,7 @@ class Emitter:
         tile: Box,
         group: int,
         block: "ConvBlock",
-        inputs: Ring,
+        inputs: Slots,
         output: View,
     ) -> None:
         """Emit the commands of one chunk: loads, matmul per part, vector, stores."""
@@ -195,14 +223,18 @@ class Emitter:
             view = self._input_view(layer.input, inputs, region)
             if params is None:
                 words = PARAM_WORDS + part.tiles * config.rows
-                param_address = self._load_weights((layer.index, group), block.address, words)
+                param_address = self._load_weights(
+                    (layer.index, group), group, block.address, words
+                )
                 weight_address = param_address + PARAM_WORDS
                 param_span = Span("weights", param_address, weight_address)
             else:
                 param_address = params
                 param_span = Span("weights", params, params + PARAM_WORDS)
+                index = group * len(plan.parts) + number
                 weight_address = self._load_weights(
-                    (layer.index, group, number),
+                    (layer.index, index),
+                    index,
                     block.address + block.part_offsets[number] * config.weight_slot,
                     part.tiles * config.rows,
                 )
@@ -216,16 +248,16 @@ class Emitter:
         self._load_constants(Space.WEIGHTS, "weights", block.address, address, PARAM_WORDS)
         return address
 
-    def _load_weights(self, key: tuple[int, ...], source: int, words: int) -> int:
+    def _load_weights(self, key: tuple[int, int], index: int, source: int, words: int) -> int:
         found = self._weights.find(key)
         if found is not None:
             return found
-        address = self._weights.allocate(key, words)
-        self._load_constants(Space.WEIGHTS, "weights", source, address, words)
+        address = self._weights.allocate(key, index)
+        self._load_constants(Space.WEIGHTS, "weights", source, address, words, stream=2)
         return address
 
     def _load_constants(
-        self, space: Space, memory: str, source: int, address: int, words: int
+        self, space: Space, memory: str, source: int, address: int, words: int, stream: int = 3
     ) -> None:
         self._step(
             Engine.LOAD,
@@ -238,6 +270,7 @@ class Emitter:
                 "planes": 1,
             },
             writes=[Span(memory, address, address + words)],
+            stream=stream,
         )
 
     def _matmul(
@@ -359,11 +392,10 @@ class Emitter:
     def _add(self, layer: AddLayer, plan: MapPlan, area: int) -> None:
         table = self._constants.table(layer)
         self._load_constants(Space.TABLE, "table", table, 0, 512)
-        rings = [Ring(area + i * plan.input_area, plan.input_area) for i in range(2)]
-        outputs = Ring(area + 2 * plan.input_area, plan.output_area)
+        *operands, outputs = self._stream_slots(plan, area, 2)
         for tile in self._map_tiles(layer.output, plan):
-            a = self._input_view(layer.a, rings[0], tile)
-            b = self._input_view(layer.b, rings[1], tile)
+            a = self._input_view(layer.a, operands[0], tile)
+            b = self._input_view(layer.b, operands[1], tile, stream=1)
             output = self._output_view(layer.output, outputs, tile)
             counts = [tile.cols, tile.rows]
             a_steps = composite(counts, [1, a.pitch])
@@ -395,8 +427,7 @@ class Emitter:
                 self._store_map(layer.output, tile, output)
 
     def _pool(self, layer: PoolLayer, plan: MapPlan, area: int) -> None:
-        inputs = Ring(area, plan.input_area)
-        outputs = Ring(area + plan.input_area, plan.output_area)
+        inputs, outputs = self._stream_slots(plan, area, 1)
         for tile in self._map_tiles(layer.output, plan):
             output = self._output_view(layer.output, outputs, tile)
             view = self._input_view(layer.input, inputs, self._pool_box(layer, tile))
@@ -484,8 +515,11 @@ class Emitter:
         *,
         reads: list[Span] | None = None,
         writes: list[Span],
+        stream: int = 0,
     ) -> None:
-        self.steps.append(Step(engine, values, reads or [], writes, self._layer))
+        self.steps.append(
+            Step(engine, values, reads or [], writes, self._layer, stream=stream)
+        )
 
 
 def _window_runs(

@@ -17,7 +17,10 @@ SCRATCH = (5, 6)
 COUNTERS = (28, 29, 30, 31)
 """Loop counters, outermost first."""
 
-POOL = tuple(range(7, 28))
+STREAMS = tuple((8 + 2 * stream, 9 + 2 * stream) for stream in range(4))
+"""Each load stream's memory and chip address."""
+
+POOL = (7, *range(16, 28))
 """Registers that hold values used again and again."""
 
 ALL_ENGINES = 0b1111
@@ -33,11 +36,25 @@ class _Update:
 
 
 @dataclass(frozen=True)
+class _Address:
+    """Advance a load stream's addresses, and set register pair 0 to them."""
+
+    stream: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
 class _Issue:
-    """One command as its difference from the engine's command before: equal in every turn of a
-    regular loop, so that loops can be found."""
+    """One command as its difference from what was before: equal in every turn of a regular loop,
+    so that loops can be found.
+
+    Loads alternate between streams (inputs, weights), each of which is regular by itself: their
+    addresses are kept per stream in the controller's registers.
+    """
 
     engine: Engine
+    address: _Address | None
     updates: tuple[_Update, ...]
     wait: int
     post: int
@@ -45,9 +62,11 @@ class _Issue:
 
     @property
     def values(self) -> Iterator[int]:
-        """Every non-zero operand, once per use."""
+        """Every operand that takes a register, once per use."""
         for update in self.updates:
             yield from (v for v in (update.low, update.high) if v)
+        if self.address is not None:
+            yield from (v for v in (self.address.low, self.address.high) if not _immediate(v))
 
 
 def lower(steps: Sequence[Step]) -> list[int]:
@@ -63,6 +82,8 @@ def lower(steps: Sequence[Step]) -> list[int]:
     for command in COMMANDS.values():
         for pair in range(command.pairs):
             emitter.words.append(asm.tset(command.engine, pair, 0, 0))
+    for register in (r for pair in STREAMS for r in pair):
+        emitter.words.append(asm.addi(register, 0, 0))
     emitter.block(nodes, {}, 0)
     emitter.words += [asm.twait(ALL_ENGINES), asm.tdone(0)]
     return emitter.words
@@ -70,17 +91,28 @@ def lower(steps: Sequence[Step]) -> list[int]:
 
 def _deltas(steps: Sequence[Step]) -> Iterator[_Issue]:
     state = {e: [0] * COMMANDS[e].registers for e in Engine}
+    streams = [(0, 0)] * len(STREAMS)
     for step in steps:
         new = COMMANDS[step.engine].encode(step.values)
         old = state[step.engine]
+        address = None
+        first = 0
+        if step.engine == Engine.LOAD:
+            first = 1
+            low, high = streams[step.stream]
+            if old[:2] != new[:2]:
+                address = _Address(
+                    step.stream, (new[0] - low) & 0xFFFFFFFF, (new[1] - high) & 0xFFFFFFFF
+                )
+                streams[step.stream] = (new[0], new[1])
         delta = [(n - o) & 0xFFFFFFFF for n, o in zip(new, old, strict=True)]
         updates = tuple(
             _Update(pair, delta[2 * pair], delta[2 * pair + 1])
-            for pair in range(len(delta) // 2)
+            for pair in range(first, len(delta) // 2)
             if delta[2 * pair] or delta[2 * pair + 1]
         )
         state[step.engine] = new
-        yield _Issue(step.engine, updates, step.wait, step.post, step.stamp)
+        yield _Issue(step.engine, address, updates, step.wait, step.post, step.stamp)
 
 
 class _Emitter:
@@ -133,18 +165,41 @@ class _Emitter:
         return uses
 
     def _issue(self, issue: _Issue, held: dict[int, int]) -> None:
+        if issue.address is not None:
+            registers = STREAMS[issue.address.stream]
+            for register, value in zip(
+                registers, (issue.address.low, issue.address.high), strict=True
+            ):
+                self._advance(register, value, held)
+            self.words.append(asm.tset(issue.engine, 0, *registers))
         for update in issue.updates:
-            registers = []
+            operands = []
             for value, scratch in zip((update.low, update.high), SCRATCH, strict=True):
                 if value == 0:
-                    registers.append(0)
+                    operands.append(0)
                 elif value in held:
-                    registers.append(held[value])
+                    operands.append(held[value])
                 else:
                     self.words += asm.li(scratch, _signed(value))
-                    registers.append(scratch)
-            self.words.append(asm.tadd(issue.engine, update.pair, *registers))
+                    operands.append(scratch)
+            self.words.append(asm.tadd(issue.engine, update.pair, *operands))
         self.words.append(asm.tpush(issue.engine, issue.wait, issue.post, issue.stamp))
+
+
+    def _advance(self, register: int, value: int, held: dict[int, int]) -> None:
+        if value == 0:
+            return
+        if _immediate(value):
+            self.words.append(asm.addi(register, register, _signed(value)))
+        elif value in held:
+            self.words.append(asm.add(register, register, held[value]))
+        else:
+            self.words += asm.li(SCRATCH[0], _signed(value))
+            self.words.append(asm.add(register, register, SCRATCH[0]))
+
+
+def _immediate(value: int) -> bool:
+    return -2048 <= _signed(value) < 2048
 
 
 def _signed(value: int) -> int:

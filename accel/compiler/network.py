@@ -144,11 +144,10 @@ class _Lowerer:
 def _conv_2d(lowerer: _Lowerer, node: g.Conv2D) -> Layer:
     source, constants = lowerer.image(node.input), conv_constants(node)
     low, high = activation_range(node.activation, node.output)
-    assert node.weights.data is not None  # noqa: S101 - for the type checker
     return ConvLayer(
         **lowerer.base(node, node.output.elements * math.prod(node.weights.shape[1:])),
         input=source,
-        weights=node.weights.data,
+        weights=constants.weights,
         bias=constants.bias,
         multiplier=constants.multiplier,
         shift=constants.shift,
@@ -181,11 +180,10 @@ def _fully_connected(lowerer: _Lowerer, node: g.FullyConnected) -> Layer:
             source.storage, source.name, output.height, output.width, depth, source.scale,
             source.zero_point,
         )  # fmt: skip
-    assert node.weights.data is not None  # noqa: S101 - for the type checker
     return ConvLayer(
         **base,
         input=source,
-        weights=node.weights.data.reshape(channels, *kernel),
+        weights=constants.weights.reshape(channels, *kernel),
         bias=constants.bias,
         multiplier=constants.multiplier,
         shift=constants.shift,

@@ -2,7 +2,7 @@
 
 Every function returns what one operator's device layer needs; the arithmetic is float32, double or
 integer exactly where TFLM's is. Sources, of TFLM: kernel_util.cc
-(PopulateConvolutionQuantizationParams, GetQuantizedConvolutionMultipler,
+(PopulateConvolutionQuantizationParams,
 CalculateActivationRangeQuantized), fully_connected_common.cc, add_common.cc, pooling.h, reduce.h.
 """
 
@@ -40,6 +40,7 @@ _ADD_SHIFT = 20
 class ConvConstants:
     """Per-channel constants of a convolution; see `accel.compiler.layers.ConvLayer`."""
 
+    weights: Int8Array
     bias: Int32Array
     multiplier: Int32Array
     shift: Int8Array
@@ -111,21 +112,16 @@ def conv_constants(node: Conv2D | FullyConnected) -> ConvConstants:
         worst = int(reach.argmax())
         raise ModelError(f"the sums of its output channel {worst} can leave 32 bits")
     multipliers, shifts = _output_multipliers(node, quantization.scales, channels)
-    return ConvConstants(folded.astype(np.int32), multipliers, shifts)
+    return ConvConstants(data, folded.astype(np.int32), multipliers, shifts)
 
 
 def _output_multipliers(
     node: Conv2D | FullyConnected, scales: tuple[float, ...], channels: int
 ) -> tuple[Int32Array, Int8Array]:
+    # In double, from left to right. FULLY_CONNECTED too: older TFLM multiplied its two scales in
+    # float32, which moves one result in ten thousand.
     source, target = node.input.scale, node.output.scale
-    if isinstance(node, FullyConnected) and len(scales) == 1:
-        # Here alone the scales meet in float32.
-        with np.errstate(over="ignore", under="ignore"):
-            product = float(np.float32(source) * np.float32(scales[0]))
-        reals = [product / target]
-    else:
-        reals = [source * scale / target for scale in scales]
-    pairs = [_quantize(real) for real in reals]
+    pairs = [_quantize(source * scale / target) for scale in scales]
     pairs = pairs * channels if len(pairs) == 1 else pairs
     return (
         np.array([m for m, _ in pairs], np.int32),
@@ -202,4 +198,3 @@ def mean_rescale(node: Mean) -> Rescale:
     # TFLM folds 1 / count into the multiplier with as many bits as fit.
     bits = min(count.bit_length() - 1, 31 + shift)
     return Rescale(bias, (multiplier << bits) // count, shift - bits)
-

@@ -25,6 +25,7 @@ from accel.numerics import multiply_by_quantized_multiplier, softmax
 __all__ = ["evaluate", "evaluate_maps"]
 
 IntArray = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 
 
 def evaluate(network: Network, inputs: Sequence[npt.ArrayLike]) -> list[Int8Array]:
@@ -68,11 +69,10 @@ def evaluate_maps(network: Network, inputs: Sequence[npt.ArrayLike]) -> dict[int
         count = len(values)
         maps[port.map.storage] = values.reshape(-1, *port.map.shape)
     for layer in network.layers:
-        values = [maps[m.storage].reshape(-1, *m.shape) for m in layer.inputs]
+        operands = [maps[m.storage].reshape(-1, *m.shape) for m in layer.inputs]
         if not isinstance(layer, ReshapeLayer):
-            maps[layer.output.storage] = _EVALUATORS[type(layer)](layer, *values).reshape(
-                -1, *layer.output.shape
-            )
+            result = _EVALUATORS[type(layer)](layer, *operands)
+            maps[layer.output.storage] = result.reshape(-1, *layer.output.shape)
     return maps
 
 
@@ -88,11 +88,11 @@ def _finish(
 
 
 def _shifted(
-    x: npt.NDArray[np.generic],
+    x: Float64Array,
     out: tuple[int, int],
     start: tuple[int, int],
     stride: tuple[int, int],
-) -> npt.NDArray[np.generic]:
+) -> Float64Array:
     """Return x[:, start + stride * (0 .. out - 1), ...] of an image padded enough for it."""
     rows = slice(start[0], start[0] + (out[0] - 1) * stride[0] + 1, stride[0])
     columns = slice(start[1], start[1] + (out[1] - 1) * stride[1] + 1, stride[1])
@@ -104,7 +104,7 @@ def _padded(
     layer: ConvLayer | PoolLayer,
     reach: tuple[int, int],
     value: int,
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """Return the image as float64 with everything that any window reads around it."""
     after = [
         max(0, (out - 1) * step + extent - before - size)

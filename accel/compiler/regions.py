@@ -1,11 +1,11 @@
-"""Where parts of feature maps lie: views in the scratchpad, maps in memory, ring allocation."""
+"""Where parts of feature maps lie: views in the scratchpad, maps in memory, places for blocks."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 from accel.compiler.schedule import Span
 
-__all__ = ["Box", "MemoryMap", "Ring", "View", "composite"]
+__all__ = ["Box", "MemoryMap", "Slots", "View", "composite"]
 
 
 @dataclass(frozen=True)
@@ -140,39 +140,53 @@ class MemoryMap:
         }
 
 
-class Ring:
-    """Allocates blocks of a memory one behind the other, round and round, and knows what is there.
+class Slots:
+    """Equal places for blocks, used in turn, with a note of what each holds.
+
+    Places in turn, and not packed blocks, keep the commands of a loop regular: the program's loops
+    depend on it.
 
     Parameters
     ----------
-    start, size : int
-        The addresses it may use.
+    start : int
+        First address.
+    size : int
+        Addresses it may use.
+    block : int
+        Addresses of the largest block.
+    most : int
+        Places to use at most.
     """
 
-    def __init__(self, start: int, size: int) -> None:
+    def __init__(self, start: int, size: int, block: int, most: int) -> None:
+        self.count = max(1, min(most, size // max(block, 1)))
         self._start = start
-        self._size = size
+        self._block = block
         self._next = 0
-        self._blocks: dict[Hashable, tuple[int, int]] = {}
+        self._held: list[Hashable] = [None] * self.count
+
+    @property
+    def stop(self) -> int:
+        """The address behind the last place."""
+        return self._start + self.count * self._block
 
     def find(self, key: Hashable) -> int | None:
         """Return the address of a block that is still there."""
-        block = self._blocks.get(key)
-        return None if block is None else self._start + block[0]
+        return self._address(self._held.index(key)) if key in self._held else None
 
-    def allocate(self, key: Hashable, size: int) -> int:
-        """Return the address of a new block; blocks in its way are forgotten."""
-        if size > self._size:
-            raise RuntimeError(f"a block of {size} does not fit a ring of {self._size}")
-        if self._next + size > self._size:
-            self._next = 0
-        low, high = self._next, self._next + size
-        self._blocks = {
-            k: (a, s) for k, (a, s) in self._blocks.items() if a + s <= low or high <= a
-        }
-        self._blocks[key] = (low, size)
-        self._next = high
-        return self._start + low
+    def allocate(self, key: Hashable, index: int | None = None) -> int:
+        """Return the address for a new block.
+
+        Its place is `index` modulo the places, so that each round of a loop is like the last, or
+        the one after the last block's.
+        """
+        place = (self._next if index is None else index) % self.count
+        self._held[place] = key
+        self._next = place + 1
+        return self._address(place)
+
+    def _address(self, place: int) -> int:
+        return self._start + place * self._block
 
 
 def composite(counts: list[int], strides: list[int]) -> list[int]:

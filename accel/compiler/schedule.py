@@ -40,6 +40,8 @@ class Step:
         Index of the layer it works for.
     stamp : bool
         The command that ends its layer.
+    stream : int
+        Loads of one stream follow one another regularly: 0, 1 operands, 2 weights, 3 the rest.
     wait, post : int
         Token masks; `order` fills them.
     """
@@ -50,6 +52,7 @@ class Step:
     writes: list[Span] = field(default_factory=list)
     layer: int = 0
     stamp: bool = False
+    stream: int = 0
     wait: int = 0
     post: int = 0
 

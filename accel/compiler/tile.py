@@ -19,6 +19,10 @@ ISSUE_CYCLES = 30
 """Cycles the controller needs to issue one chunk: a shorter chunk waits for it."""
 
 
+ROW_CYCLES = 6
+"""Cycles that each row of a transfer costs besides its beats."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A box of the reduction: kernel rows, kernel columns, input channel groups."""
@@ -52,8 +56,10 @@ class ConvPlan:
         A streamed input region holds all channel groups and serves every part.
     aligned : bool
         A streamed output tile holds the planes of one column group, else all planes.
-    input_area, output_area : int
-        Scratchpad words for streamed input regions and output tiles; 0 where resident.
+    input_block, output_block : int
+        Scratchpad words of a streamed input region and output tile; 0 where resident.
+    places : int
+        Blocks of each that the streaming area holds: 2 for double buffering, or 1.
     cost : float
         Estimated cycles.
     """
@@ -64,20 +70,25 @@ class ConvPlan:
     groups_outer: bool
     whole_depth: bool
     aligned: bool
-    input_area: int
-    output_area: int
+    input_block: int
+    output_block: int
+    places: int
     cost: float
 
 
 @dataclass(frozen=True)
 class MapPlan:
-    """How an elementwise or pooling layer is cut: output pixels and groups of one tile."""
+    """How an elementwise or pooling layer is cut: output pixels and groups of one tile.
+
+    `input_block`, `output_block` and `places` are those of ConvPlan; ADD has two input areas.
+    """
 
     rows: int
     cols: int
     groups: int
-    input_area: int
-    output_area: int
+    input_block: int
+    output_block: int
+    places: int
 
 
 def groups_of(channels: int, config: Config) -> int:
@@ -203,9 +214,7 @@ def _conv_variants(
     if input_region + output_tile > space:
         return
 
-    double = 2 * (input_region + output_tile) <= space
-    output_area = (2 if double else 1) * output_tile
-    input_area = 0 if input_resident else space - output_area
+    places = 2 if 2 * (input_region + output_tile) <= space else 1
 
     tiles = math.ceil(out.height / rows) * math.ceil(out.width / cols)
     reduction = sum(part.tiles for part in parts)
@@ -218,21 +227,37 @@ def _conv_variants(
     weights_fit = column_groups * block <= config.weight_words * config.weight_slot
     block_fits = block <= (config.weight_words - 64) * config.weight_slot
     output_bytes = 0 if output_resident else out.height * out.width * out_planes * config.word_slot
+    output_rows = 0
+    if not output_resident:
+        output_rows = chunks * (1 if cols == out.width else rows)
     for groups_outer in (True, False):
         if groups_outer and not aligned and not output_resident:
             continue
         reuse = weights_fit or (groups_outer and block_fits)
         weight_bytes = column_groups * block * (1 if reuse else tiles)
-        input_bytes = 0
+        input_bytes = input_rows = 0
         if not input_resident:
-            per_tile = input_region * (1 if whole_depth else len(parts)) * config.word_slot
-            again = column_groups if groups_outer or not whole_depth else 1
-            input_bytes = tiles * per_tile * again
+            regions = tiles * (1 if whole_depth else len(parts))
+            regions *= column_groups if groups_outer or not whole_depth else 1
+            input_bytes = regions * input_region * config.word_slot
+            whole_rows = cols * layer.stride[1] >= layer.input.width
+            per_group = 1 if whole_rows else rows * layer.stride[0] + layer.kernel[0] - 1
+            input_rows = regions * per_group * groups // (1 if whole_depth else len(parts))
         memory = (weight_bytes + input_bytes + output_bytes) / config.bus_bytes
+        memory += ROW_CYCLES * (input_rows + output_rows)
         longest, other = max(compute, memory), min(compute, memory)
-        cost = longest + other * (0.05 if double or space == 0 else 0.8)
+        cost = longest + other * (0.05 if places == 2 else 0.8)
         yield ConvPlan(
-            rows, cols, parts, groups_outer, whole_depth, aligned, input_area, output_area, cost
+            rows=rows,
+            cols=cols,
+            parts=parts,
+            groups_outer=groups_outer,
+            whole_depth=whole_depth,
+            aligned=aligned,
+            input_block=input_region,
+            output_block=output_tile,
+            places=places,
+            cost=cost,
         )
 
 
@@ -262,7 +287,7 @@ def plan_map(
                     region = 0 if inputs_resident else groups * _map_region(layer, rows, cols)
                     tile = 0 if output_resident else groups * rows * cols
                     if share * (operands * region + tile) <= space:
-                        return MapPlan(rows, cols, groups, share * region, share * tile)
+                        return MapPlan(rows, cols, groups, region, tile, share)
     return None
 
 

@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 from accel.gateware.decoder import Decoder
 from accel.gateware.execute import Execute, Fault
 from accel.gateware.fetch import Fetch
-from accel.gateware.ports import TensorOperation
-from accel.gateware.program import ProgramPort
+from accel.gateware.ports import TensorOperation, WritePort
+from accel.gateware.program import ProgramMemory
 
 __all__ = ["Controller"]
 
@@ -41,7 +41,8 @@ class Controller(wiring.Component):
         Valid with `done`.
     fault : Out(Fault)
         `valid` for one cycle; `running` falls next.
-    program : Out(ProgramPort)
+    program : In(WritePort(address_width, 32))
+        From the load engine, into program memory: always ready.
     tensor : Out(stream.Signature(TensorOperation))
         TSET, TADD and TPUSH, checked for legality.
     idle : In(4)
@@ -75,7 +76,7 @@ class Controller(wiring.Component):
                 "done": Out(1),
                 "exit_code": Out(32),
                 "fault": Out(Fault),
-                "program": Out(ProgramPort(self._address_width)),
+                "program": In(WritePort(self._address_width, 32)),
                 "tensor": Out(stream.Signature(TensorOperation)),
                 "idle": In(4),
                 "cycles": In(32),
@@ -85,6 +86,7 @@ class Controller(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        m.submodules.memory = memory = ProgramMemory(depth=1 << self._address_width)
         m.submodules.fetch = fetch = Fetch(address_width=self._address_width)
         m.submodules.execute = execute = Execute(
             address_width=self._address_width, multiply=self._multiply
@@ -93,11 +95,11 @@ class Controller(wiring.Component):
             fetch.enable.eq(self.running),
             fetch.redirect.eq(execute.redirect),
             fetch.steal.eq(execute.steal),
-            fetch.data.eq(self.program.data),
-            self.program.address.eq(fetch.address),
+            fetch.data.eq(memory.core.data),
+            memory.core.address.eq(fetch.address),
             execute.enable.eq(self.running & ~self.halt),
             execute.restart.eq(self.start),
-            execute.data.eq(self.program.data),
+            execute.data.eq(memory.core.data),
             execute.idle.eq(self.idle),
             execute.cycles.eq(self.cycles),
             self.done.eq(execute.done),
@@ -105,7 +107,8 @@ class Controller(wiring.Component):
             self.fault.eq(execute.fault),
             self.retired.eq(execute.retired),
         ]
-        wiring.connect(m, wiring.flipped(self.program.write), execute.write)
+        wiring.connect(m, execute.write, memory.core.write)
+        wiring.connect(m, wiring.flipped(self.program), memory.load)
         wiring.connect(m, wiring.flipped(self.tensor), execute.tensor)
         with m.If(self.start):
             m.d.sync += self.running.eq(1)

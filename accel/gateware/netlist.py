@@ -42,7 +42,8 @@ def merge_modules(rtlil: str, name: str, ports: dict[str, str]) -> str:
     attributes, body = modules[top]
     modules[top] = (
         attributes,
-        re.sub(r"(?<=\\)\w+(?=\s)", lambda m: ports.get(m[0], m[0]), body),
+        # Not the ports of instances: submodules keep their own names.
+        re.sub(r"(?<!\n    connect \\)(?<=\\)\w+(?=\s)", lambda m: ports.get(m[0], m[0]), body),
     )
     new_names: dict[str, str] = {}
     taken = {""}

@@ -1,21 +1,20 @@
 """The vector engine's runner: loops over a command's elements and asks for their operands."""
 
-import enum
-
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from accel.gateware.loopnest import LoopNest
-from accel.gateware.ports import CommandLayout
 from accel.isa import COMMANDS, Engine, Operation
 
-__all__ = ["ElementTag", "Path", "RequestLayout", "ResultTag", "VectorIssuer"]
+__all__ = ["ElementTag", "Path", "RequestLayout", "ResultTag", "VectorIssuer", "slot_bits"]
+
+_FIELDS = COMMANDS[Engine.VECTOR].layout
 
 
 class Path(enum.Enum, shape=unsigned(2)):
-    """The way an operand takes to the reduction; they differ in length."""
+    """The way of an operand to the reduction; they differ in length."""
 
     SUMS = 0
     """From the accumulators."""
@@ -23,3 +22,249 @@ class Path(enum.Enum, shape=unsigned(2)):
     """From the scratchpad."""
     TABLE = 2
     """From the scratchpad and through the function table."""
+
+
+def slot_bits(rows: int, cols: int, lanes: int) -> int:
+    """Return the bits that hold a slice's place in a word or in the columns."""
+    return max(1, ceil_log2(max(rows, cols) // lanes))
+
+
+class RequestLayout(data.StructLayout):
+    """A read: address and slot of the accumulators if `sums`, else address of the scratchpad."""
+
+    def __init__(self, address_width: int, slot_width: int) -> None:
+        super().__init__({"sums": 1, "address": address_width, "slot": slot_width})
+
+
+class ElementTag(data.StructLayout):
+    """What becomes of an operand when it comes: which slice of its word, and its reduction.
+
+    `start` and `end` delimit the operands of one result, `maximum` takes their largest instead of
+    their sum, `second` chooses operand B's half of the table, `first` marks the operands of the
+    first result with new parameters.
+    """
+
+    def __init__(self, slot_width: int) -> None:
+        flags = dict.fromkeys(("second", "start", "end", "maximum", "first"), 1)
+        super().__init__({"slot": slot_width, "path": Path, **flags})
+
+
+class ResultTag(data.StructLayout):
+    """Where a result goes, and whether it is its command's last."""
+
+    def __init__(self, address_width: int, slot_width: int) -> None:
+        super().__init__({"address": address_width, "slot": slot_width, "last": 1})
+
+
+class VectorIssuer(wiring.Component):
+    """Step through slices, results and windows; a read and a tag for each operand.
+
+    Parameters
+    ----------
+    rows, cols, lanes : int
+    acc_address_width, address_width : int
+        Of the accumulators and of the scratchpad.
+
+    Members
+    -------
+    offer : In({valid, fields})
+        The command; it may change after `accept`.
+    accept : Out(1)
+        It is taken in this cycle.
+    parameters_ready, use_parameters : In(1), Out(1)
+        See ParameterFetcher.
+    drained : In(1)
+        No operand is between its request and the reduction. Awaited when a command's operands
+        take another path than those before: a shorter one would overtake.
+    room : In(1)
+        Both tags can be taken.
+    request : Out(stream.Signature(RequestLayout))
+    tag, tag_valid : Out(ElementTag), Out(1)
+        In the cycle of its request.
+    result, result_valid : Out(ResultTag), Out(1)
+        In the cycle of the last request of each result.
+
+    Latency
+    -------
+    Three cycles from `accept` to the first request, two from a command's last request to the
+    next `accept`; none between slices.
+    """
+
+    def __init__(
+        self, *, rows: int, cols: int, lanes: int, acc_address_width: int, address_width: int
+    ) -> None:
+        self._slots = rows // lanes
+        self._address_width = address_width
+        self._a_width = max(address_width, acc_address_width)
+        self._slot_width = bits = slot_bits(rows, cols, lanes)
+        super().__init__(
+            {
+                "offer": In(data.StructLayout({"valid": 1, "fields": _FIELDS})),
+                "accept": Out(1),
+                "parameters_ready": In(1),
+                "use_parameters": Out(1),
+                "drained": In(1),
+                "room": In(1),
+                "request": Out(stream.Signature(RequestLayout(self._a_width, bits))),
+                "tag": Out(ElementTag(bits)),
+                "tag_valid": Out(1),
+                "result": Out(ResultTag(address_width, bits)),
+                "result_valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fields = self.offer.fields
+        widths = {"a": self._a_width, "b": self._address_width, "dst": self._address_width}
+        m.submodules.nest = nest = LoopNest(
+            counts=(16, 16, 16, 16),
+            values={name: unsigned(width) for name, width in widths.items()},
+            moving={"b": (2, 3), "dst": (2, 3)},
+        )
+        path = Signal(Path)
+        adds = Signal()
+        maximum = Signal()
+        uniform = Signal()
+        with m.If(self.accept):
+            m.d.sync += [
+                uniform.eq(fields.uniform),
+                adds.eq(fields.operation == Operation.ADD),
+                maximum.eq(fields.operation == Operation.MAX),
+                path.eq(_path(fields.operation)),
+            ]
+            self._latch_loops(m, nest)
+
+        # Slices: `load` starts one, in the cycle of the last request of the one before if it can.
+        load = Signal()
+        slices = Signal.like(fields.slices)  # not yet started
+        more = Signal()
+        commits = Signal(init=1)  # the next slice has parameters of its own
+        with m.If(self.accept):
+            m.d.sync += [slices.eq(fields.slices), commits.eq(1)]
+        with m.Elif(load):
+            m.d.sync += [slices.eq(slices - 1), more.eq(slices != 1), commits.eq(~uniform)]
+        may_load = Signal()
+        m.d.comb += [
+            may_load.eq(self.parameters_ready | ~commits),
+            nest.load.eq(load),
+            self.use_parameters.eq(load & commits),
+        ]
+
+        emit = Signal()
+        step = Signal()  # with `emit`: its last operand
+        second = Signal()
+        last_path = Signal(Path)
+        m.d.comb += [
+            step.eq(emit & (second | ~adds)),
+            nest.step.eq(step),
+            self.request.valid.eq(emit),
+        ]
+        with m.If(emit & adds):
+            m.d.sync += second.eq(~second)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.accept.eq(self.offer.valid & self.parameters_ready)
+                with m.If(self.accept):
+                    m.next = "LOAD"
+            with m.State("LOAD"):
+                with m.If(may_load & (self.drained | (path == last_path))):
+                    m.d.comb += load.eq(1)
+                    m.d.sync += last_path.eq(path)
+                    m.next = "RUN"
+            with m.State("RUN"):
+                m.d.comb += emit.eq(self.room & self.request.ready)
+                with m.If(step & nest.last.all()):
+                    with m.If(~more):
+                        m.next = "IDLE"
+                    with m.Elif(may_load):
+                        m.d.comb += load.eq(1)
+                    with m.Else():
+                        m.next = "LOAD"
+
+        slots = self._walk_slices(m, nest, load, path)
+        window_start = Signal()
+        first = Signal()
+        window_end = nest.last[:2].all()
+        with m.If(load):
+            m.d.sync += [window_start.eq(1), first.eq(commits)]
+        with m.Elif(step):
+            m.d.sync += [window_start.eq(window_end), first.eq(first & ~window_end)]
+
+        request, tag, result = self.request.payload, self.tag, self.result
+        values = nest.values
+        m.d.comb += [
+            request.sums.eq(path == Path.SUMS),
+            request.address.eq(Mux(second, values.b, values.a)),
+            request.slot.eq(slots["a"]),
+            self.tag_valid.eq(emit),
+            tag.slot.eq(Mux(second, slots["b"], slots["a"])),
+            tag.path.eq(path),
+            tag.second.eq(second),
+            tag.start.eq(window_start & ~second),
+            tag.end.eq(window_end & (second | ~adds)),
+            tag.maximum.eq(maximum),
+            tag.first.eq(first),
+            self.result_valid.eq(step & window_end),
+            result.address.eq(values.dst),
+            result.slot.eq(slots["dst"]),
+            result.last.eq(nest.last.all() & ~more),
+        ]
+        return m
+
+    def _latch_loops(self, m: Module, nest: LoopNest) -> None:
+        """Keep counts and steps. A reads the accumulators entry by entry: its steps are 1."""
+        fields = self.offer.fields
+        entries = fields.operation == Operation.ACC
+        levels = ("wcol", "wrow", "col", "row")
+        counts = (fields.window_col, fields.window_row, fields.count_col, fields.count_row)
+        kept = {}
+        for i, (level, count) in enumerate(zip(levels, counts, strict=True)):
+            kept[f"count_{level}"] = (nest.counts[f"c{i}"], count)
+            step = fields[f"a_step_{level}"]
+            if level in ("col", "row"):
+                step = Mux(entries, 1, step)
+                for name in ("b", "dst"):
+                    target = nest.steps[name][f"s{i}"]
+                    kept[f"{name}_step_{level}"] = (target, fields[f"{name}_step_{level}"])
+            kept[f"a_step_{level}"] = (nest.steps.a[f"s{i}"], step)
+        for name, (target, value) in kept.items():
+            register = Signal.like(target, name=f"{name}_q", reset_less=True)
+            m.d.sync += register.eq(value)
+            m.d.comb += target.eq(register)
+
+    def _walk_slices(
+        self, m: Module, nest: LoopNest, load: Signal, path: Signal
+    ) -> dict[str, Signal]:
+        """Compute the next slice's base addresses; return the places of this slice."""
+        fields = self.offer.fields
+        places = {}
+        for name in ("a", "b", "dst"):
+            base = Signal.like(nest.start[name], name=f"{name}_base", reset_less=True)
+            plane = Signal.like(base, name=f"{name}_plane", reset_less=True)
+            following = Signal(self._slot_width, name=f"{name}_following", reset_less=True)
+            place = Signal(self._slot_width, name=f"{name}_slot", reset_less=True)
+            wraps = following == self._slots - 1
+            if name == "a":
+                wraps = wraps & (path != Path.SUMS)
+            m.d.comb += nest.start[name].eq(base)
+            with m.If(self.accept):
+                m.d.sync += [
+                    base.eq(fields[f"{name}_address"]),
+                    plane.eq(fields[f"{name}_plane"]),
+                    following.eq(fields[f"{name}_slot"]),
+                ]
+            with m.Elif(load):
+                m.d.sync += place.eq(following)
+                with m.If(wraps):
+                    m.d.sync += [base.eq(base + plane), following.eq(0)]
+                with m.Else():
+                    m.d.sync += following.eq(following + 1)
+            places[name] = place
+        return places
+
+
+def _path(operation):
+    """Return the path that an operation's operands take."""
+    reads_table = (operation == Operation.ADD) | (operation == Operation.TABLE)
+    return Mux(operation == Operation.ACC, Path.SUMS, Mux(reads_table, Path.TABLE, Path.BYTES))

@@ -1,11 +1,10 @@
 """The parameters of the vector engine's slices: fetched ahead, held in staging registers."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
-from accel.gateware.ports import CommandLayout, ReadPort
+from accel.gateware.ports import ReadPort
 from accel.gateware.requantizer import LaneParameters, OutputRange
 from accel.isa import COMMANDS, PARAM_WORDS, Engine, Operation
 
@@ -95,7 +94,7 @@ class ParameterFetcher(wiring.Component):
                 ]
 
         sent = self._send(m, begin, filling & uniform)
-        filled = self._receive(m, slot, sent)
+        filled = self._receive(m, slot, sent, offer_done)
         with m.If(filled):
             m.d.sync += [filling.eq(0), self.ready.eq(1)]
             with m.If(slot == groups - 1):
@@ -125,14 +124,17 @@ class ParameterFetcher(wiring.Component):
                 sending.eq(unsent != 0),
                 request.payload.eq(request.payload + 1),
             ]
-        number = Cat(fields.bias, fields.multiplier, 0, fields.shift)
+        number = Cat(fields.bias, fields.multiplier, Const(0, 1), fields.shift)
         own = Signal(data.StructLayout({"valid": 1, "byte": 8}))
         by_unsent = Array(reversed([number.word_select(i, 8) for i in range(PARAM_WORDS)]))
         m.d.comb += [own.valid.eq(sending & uniform), own.byte.eq(by_unsent[unsent])]
         return own
 
-    def _receive(self, m: Module, slot: Signal, own: data.View) -> Signal:
-        """Put the bytes that arrive into staging; return a pulse with the last one."""
+    def _receive(self, m: Module, slot: Signal, own: data.View, heads: Signal) -> Signal:
+        """Put the bytes that arrive into staging; return a pulse with the last one.
+
+        `heads`: they belong to the command on offer, which then gives the output range too.
+        """
         lanes = range(self._lanes)
         response = self.memory.response
         arrived = Signal()
@@ -155,7 +157,7 @@ class ParameterFetcher(wiring.Component):
         m.d.comb += filled.eq(arrived & place[-1])
         with m.If(arrived):
             m.d.sync += place.eq(place.rotate_left(1))
-        with m.If(filled & self._heads):
+        with m.If(filled & heads):
             for name in ("output_zero", "clamp_min", "clamp_max"):
                 m.d.sync += self.output_staging[name].eq(self.offer.fields[name])
         return filled

@@ -114,9 +114,7 @@ class _File:
         values = [int(get(i)) for i in range(self.count(length, what))]
         for value in values:
             if not -1 <= value < self.tensor_count:
-                raise ModelError(
-                    f"damaged: {what} refer to tensor {value} of {self.tensor_count}"
-                )
+                raise ModelError(f"damaged: {what} refer to tensor {value} of {self.tensor_count}")
         return values
 
     def text(self, raw: bytes | None) -> str:
@@ -190,9 +188,7 @@ class _File:
         data.flags.writeable = False
         return data
 
-    def _quantization(
-        self, record: Any, label: str, shape: tuple[int, ...]
-    ) -> Quantization | None:
+    def _quantization(self, record: Any, label: str, shape: tuple[int, ...]) -> Quantization | None:
         stored = record.Quantization()
         if stored is None or stored.ScaleLength() == 0:
             return None
@@ -260,7 +256,5 @@ class _File:
         )
         label = f"operator {index} {name}{where}"
         if name not in READERS:
-            raise ModelError(
-                f"{label} is not supported; supported: {', '.join(sorted(READERS))}"
-            )
+            raise ModelError(f"{label} is not supported; supported: {', '.join(sorted(READERS))}")
         return Operator(index, name, label, record, inputs, outputs, self.tensor)

@@ -326,9 +326,7 @@ def _mean(op: Operator) -> Node:
     channels = tensor.shape[3]
     if output.shape != ((1, 1, 1, channels) if keep else (1, channels)):
         op.fail(f"has output shape {list(output.shape)} for {channels} channels")
-    return graph.Mean(
-        index=op.index, op=op.name, output=output, input=tensor, keep_dims=keep
-    )
+    return graph.Mean(index=op.index, op=op.name, output=output, input=tensor, keep_dims=keep)
 
 
 @_reader("RESHAPE")

@@ -1,0 +1,243 @@
+"""The control registers: AXI4-Lite window, run state, counters, interrupt."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel import regmap
+from accel.gateware.axi import AXI4LiteSignature
+from accel.gateware.axilite import AXI4LiteTarget
+from accel.gateware.burst import BusFault
+from accel.gateware.execute import Fault
+from accel.gateware.load import BootRequest
+from accel.gateware.stamps import StampRecorder
+from accel.isa import ISA_VERSION
+from accel.regmap import Cause, Control, Status
+
+__all__ = ["ADDRESS_BITS", "ControlRegisters"]
+
+ADDRESS_BITS = 12
+"""Bits of a register's byte address on the bus."""
+
+
+class ControlRegisters(wiring.Component):
+    """All registers of accel.regmap, and the state machine that runs and loads programs.
+
+    START and LOAD are ignored while BUSY or ERROR; with both, LOAD is taken. The first fault stops
+    the run. A write to a read-only register does nothing; an offset where there is no register is
+    answered with SLVERR.
+
+    Parameters
+    ----------
+    fingerprint : int
+        32 bits.
+    rows, cols, lanes, bus_bytes : int
+        What SHAPE shows; below 256.
+
+    Members
+    -------
+    bus : In(AXI4LiteSignature(12))
+    irq : Out(1)
+    core_start : Out(1)
+        One cycle, to the controller.
+    run : Out(1)
+        One cycle, when a run begins: token counters return to zero.
+    core_running, core_done : In(1), exit_code : In(32), core_fault : In(Fault)
+        From the controller.
+    halt : Out(1)
+        To the controller: high from a fault to its CLEAR.
+    clear : Out(1)
+        One cycle: reset the controller and the engines.
+    boot : Out(stream.Signature(BootRequest)), boot_complete : In(1)
+        Load a program.
+    engine_fault : In(BusFault)
+        From the engines and the token counters. CAUSE_PC is 0 then.
+    memory_base : Out(32)
+    cycles : Out(32)
+        Cycles since START, 1 in the first cycle after `run`.
+    read_beat, write_beat, retired : In(1)
+        Counted.
+    stamp : In(4)
+        Bit per engine: a command with the stamp flag completes in this cycle.
+
+    Latency
+    -------
+    One cycle from the register write to `run` and `core_start`, which are high together; one from
+    `core_done` or a fault to `irq`.
+    """
+
+    def __init__(
+        self, *, fingerprint: int, rows: int, cols: int, lanes: int, bus_bytes: int
+    ) -> None:
+        if not 0 <= fingerprint < 1 << 32:
+            raise ValueError(f"Fingerprint must have 32 bits, not {fingerprint!r}")
+        shape = {"rows": rows, "cols": cols, "lanes": lanes, "bus_bytes": bus_bytes}
+        for name, value in shape.items():
+            if not 1 <= value < 256:
+                raise ValueError(f"{name} must be from 1 to 255, not {value!r}")
+        self._fingerprint = fingerprint
+        self._shape = int.from_bytes(bytes(shape.values()), "little")
+        super().__init__(
+            {
+                "bus": In(AXI4LiteSignature(ADDRESS_BITS)),
+                "irq": Out(1),
+                "core_start": Out(1),
+                "run": Out(1),
+                "core_running": In(1),
+                "core_done": In(1),
+                "exit_code": In(32),
+                "core_fault": In(Fault),
+                "halt": Out(1),
+                "clear": Out(1),
+                "boot": Out(stream.Signature(BootRequest)),
+                "boot_complete": In(1),
+                "engine_fault": In(BusFault),
+                "memory_base": Out(32),
+                "cycles": Out(32),
+                "read_beat": In(1),
+                "write_beat": In(1),
+                "retired": In(1),
+                "stamp": In(4),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.target = target = AXI4LiteTarget(address_bits=ADDRESS_BITS)
+        wiring.connect(m, wiring.flipped(self.bus), target.bus)
+        # One signal per register that is no constant; its name in regmap is the key.
+        values = {
+            r.name: Signal(32, name=r.name.lower()) for r in regmap.REGISTERS if r.access != "wo"
+        }
+        m.d.comb += [
+            values["ID"].eq(regmap.ID_VALUE),
+            values["VERSION"].eq(ISA_VERSION),
+            values["FINGERPRINT"].eq(self._fingerprint),
+            values["SHAPE"].eq(self._shape),
+        ]
+        control = self._access(m, target.registers, values)
+        running = self._state(m, control, values)
+        self._count(m, running, values)
+        m.d.comb += [
+            self.memory_base.eq(values["MEMORY_BASE"]),
+            self.boot.payload.memory_address.eq(values["PROGRAM_ADDRESS"]),
+            self.boot.payload.words.eq(values["PROGRAM_WORDS"]),
+        ]
+        return m
+
+    def _access(
+        self, m: Module, port: wiring.PureInterface, values: dict[str, Signal]
+    ) -> Signal:
+        """Read and write the registers; return the bits that a write to CONTROL sets now."""
+        control = Signal(8)
+        write = port.write
+        m.d.comb += [port.write_error.eq(1), port.read_error.eq(1)]
+        with m.Switch(write.address):
+            for register in regmap.REGISTERS:
+                with m.Case(register.offset):
+                    m.d.comb += port.write_error.eq(0)
+                    with m.If(write.valid):
+                        if register.name == "CONTROL":
+                            m.d.comb += control.eq(Mux(write.strobe[0], write.data[:8], 0))
+                        elif register.access == "rw":
+                            for byte in range(4):
+                                part = slice(8 * byte, 8 * byte + 8)
+                                with m.If(write.strobe[byte]):
+                                    m.d.sync += values[register.name][part].eq(write.data[part])
+        with m.Switch(port.read_address):
+            for register in regmap.REGISTERS:
+                with m.Case(register.offset):
+                    m.d.comb += port.read_error.eq(0)
+                    if register.name in values:
+                        m.d.comb += port.read_data.eq(values[register.name])
+        return control
+
+    def _state(self, m: Module, control: Signal, values: dict[str, Signal]) -> Signal:
+        """Start, load, stop; return whether a program runs."""
+        running, loading, done, error = (
+            Signal(name=name) for name in ("running", "loading", "done", "error")
+        )
+        start, load, clear = (_bit(control, c) for c in (Control.START, Control.LOAD, Control.CLEAR))
+        free = ~running & ~loading & ~error
+        fault = Signal()
+        m.d.comb += [
+            fault.eq((self.core_fault.valid | self.engine_fault.valid) & ~error & ~self.clear),
+            self.core_start.eq(self.run),
+            self.halt.eq(error),
+            self.irq.eq(values["IRQ_ENABLE"][0] & (done | error)),
+        ]
+        flags = {
+            Status.BUSY: running | loading,
+            Status.DONE: done,
+            Status.ERROR: error,
+            Status.IRQ: self.irq,
+        }
+        m.d.comb += [_bit(values["STATUS"], flag).eq(value) for flag, value in flags.items()]
+
+        m.d.sync += [self.run.eq(0), self.clear.eq(0)]
+        with m.If(clear):
+            m.d.sync += [done.eq(0), error.eq(0), self.clear.eq(error)]
+            m.d.sync += [values[n].eq(0) for n in ("CAUSE", "CAUSE_ADDRESS", "CAUSE_PC")]
+        with m.If(free & load):
+            m.d.sync += [loading.eq(1), done.eq(0), self.boot.valid.eq(1)]
+        with m.Elif(free & start):
+            m.d.sync += [running.eq(1), done.eq(0), self.run.eq(1)]
+        with m.If((self.boot.valid & self.boot.ready) | self.clear):
+            m.d.sync += self.boot.valid.eq(0)
+        with m.If(running & self.core_done):
+            m.d.sync += [running.eq(0), done.eq(1), values["EXIT_CODE"].eq(self.exit_code)]
+        with m.If(loading & self.boot_complete):
+            m.d.sync += [loading.eq(0), done.eq(1)]
+        with m.If(fault):
+            m.d.sync += [running.eq(0), loading.eq(0), done.eq(0), error.eq(1)]
+            self._record(m, values)
+        return running
+
+    def _record(self, m: Module, values: dict[str, Signal]) -> None:
+        """Keep the cause of a fault; an engine's goes before the controller's."""
+        with m.If(self.engine_fault.valid):
+            m.d.sync += [
+                values["CAUSE"].eq(self.engine_fault.cause),
+                values["CAUSE_ADDRESS"].eq(self.engine_fault.address),
+                values["CAUSE_PC"].eq(0),
+            ]
+        with m.Else():
+            m.d.sync += [
+                values["CAUSE"].eq(self.core_fault.cause),
+                values["CAUSE_ADDRESS"].eq(self.core_fault.address),
+                values["CAUSE_PC"].eq(self.core_fault.pc),
+            ]
+
+    def _count(self, m: Module, running: Signal, values: dict[str, Signal]) -> None:
+        cycles = Signal(64)
+        m.submodules.stamps = stamps = StampRecorder()
+        m.d.comb += [
+            values["CYCLES"].eq(cycles[:32]),
+            values["CYCLES_HIGH"].eq(cycles[32:]),
+            self.cycles.eq(cycles[:32]),
+            stamps.clear.eq(self.run),
+            stamps.stamp.eq(self.stamp),
+            stamps.time.eq(cycles[:32]),
+            stamps.index.eq(values["STAMP_INDEX"]),
+            values["STAMP"].eq(stamps.value),
+            values["STAMP_COUNT"].eq(stamps.count),
+        ]
+        for name, event in (
+            ("READ_BEATS", self.read_beat),
+            ("WRITE_BEATS", self.write_beat),
+            ("INSTRUCTIONS", self.retired),
+        ):
+            event_q = Signal(name=f"{name.lower()}_event")
+            m.d.sync += event_q.eq(event)
+            with m.If(self.run):
+                m.d.sync += values[name].eq(0)
+            with m.Elif(event_q):
+                m.d.sync += values[name].eq(values[name] + 1)
+        with m.If(self.run):
+            m.d.sync += cycles.eq(1)
+        with m.Elif(running):
+            m.d.sync += cycles.eq(cycles + 1)
+
+
+def _bit(value: Signal, flag: Control | Status) -> Signal:
+    return value[int(flag).bit_length() - 1]

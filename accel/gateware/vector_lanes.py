@@ -1,0 +1,232 @@
+"""The vector engine's data path: operands in, results out, nothing in it ever waits."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from accel.gateware.delay import delayed
+from accel.gateware.ports import WritePort
+from accel.gateware.requantizer import LaneParameters, OutputRange, Requantizer
+from accel.gateware.vector_issue import ElementTag, Path
+from accel.isa import TABLE_WORDS
+
+__all__ = ["OperandFetch", "Reducer", "VectorLanes"]
+
+
+class ReductionTag(data.Struct):
+    """The part of an ElementTag that the reduction needs."""
+
+    start: 1
+    end: 1
+    maximum: 1
+    first: 1
+
+
+class OperandFetch(wiring.Component):
+    """Bring responses of both memories to one int32 operand per lane.
+
+    A scratchpad word goes through the selection of its slice and, on Path.TABLE, through the
+    function table: a 512 x 32 block RAM per lane, all with the same content.
+
+    Parameters
+    ----------
+    rows, lanes, slot_width : int
+
+    Members
+    -------
+    sums : In({valid, data}), word : In({valid, data})
+        Responses of the accumulators and of the scratchpad; never both in a cycle.
+    tag : In(ElementTag)
+        Of the response that comes next.
+    table : In(WritePort(9, 32))
+        Always ready.
+    idle : Out(1)
+        No operand is in here.
+    operands : Out({valid, tag, values})
+
+    Latency
+    -------
+    From a response to `operands`: Path.SUMS 1, BYTES 2, TABLE 4 cycles.
+    """
+
+    def __init__(self, *, rows: int, lanes: int, slot_width: int) -> None:
+        self._lanes, self._slots = lanes, rows // lanes
+        values = data.ArrayLayout(signed(32), lanes)
+        super().__init__(
+            {
+                "sums": In(data.StructLayout({"valid": 1, "data": values})),
+                "word": In(data.StructLayout({"valid": 1, "data": 8 * rows})),
+                "tag": In(ElementTag(slot_width)),
+                "table": In(WritePort(9, 32)),
+                "idle": Out(1),
+                "operands": Out(
+                    data.StructLayout({"valid": 1, "tag": ReductionTag, "values": values})
+                ),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        tag = Signal(ReductionTag)
+        m.d.comb += [tag[name].eq(self.tag[name]) for name in ReductionTag.as_shape().members]
+
+        byte_valid, table_valid = Signal(), Signal()
+        byte_tag = Signal(ReductionTag, reset_less=True)
+        second = Signal(reset_less=True)
+        lane_bytes = Signal(data.ArrayLayout(signed(8), self._lanes), reset_less=True)
+        slot = self.tag.slot if self._slots > 1 else 0
+        m.d.sync += [
+            byte_valid.eq(self.word.valid & (self.tag.path == Path.BYTES)),
+            table_valid.eq(self.word.valid & (self.tag.path == Path.TABLE)),
+            byte_tag.eq(tag),
+            second.eq(self.tag.second),
+            lane_bytes.eq(self.word.data.word_select(slot, 8 * self._lanes)),
+        ]
+        looked_up_valid = delayed(m, table_valid, 2, name="looked_up_valid")
+        looked_up_tag = delayed(m, byte_tag, 2, name="looked_up_tag", reset_less=True)
+        in_table = delayed(m, table_valid, 1, name="in_table")
+        m.d.comb += self.idle.eq(~(byte_valid | table_valid | in_table | looked_up_valid))
+
+        m.d.sync += self.operands.valid.eq(self.sums.valid | byte_valid | looked_up_valid)
+        with m.If(looked_up_valid):
+            m.d.sync += self.operands.tag.eq(looked_up_tag)
+        with m.Elif(byte_valid):
+            m.d.sync += self.operands.tag.eq(byte_tag)
+        with m.Else():
+            m.d.sync += self.operands.tag.eq(tag)
+
+        m.d.comb += self.table.request.ready.eq(1)
+        for lane in range(self._lanes):
+            looked_up = self._table(m, lane, Cat(lane_bytes[lane] ^ 0x80, second))
+            operand = self.operands.values[lane]
+            with m.If(looked_up_valid):
+                m.d.sync += operand.eq(looked_up)
+            with m.Elif(byte_valid):
+                m.d.sync += operand.eq(lane_bytes[lane])
+            with m.Else():
+                m.d.sync += operand.eq(self.sums.data[lane])
+        return m
+
+    def _table(self, m: Module, lane: int, address) -> Signal:
+        """Return the entry at `address`, two cycles later."""
+        # No read meets a write: tokens order the commands that load a table and use it.
+        memory = Memory(shape=signed(32), depth=TABLE_WORDS, init=[], attrs={"no_rw_check": 1})
+        m.submodules[f"table{lane}"] = memory
+        write, read = memory.write_port(), memory.read_port()
+        looked_up = Signal(signed(32), name=f"looked_up{lane}", reset_less=True)
+        request = self.table.request
+        m.d.comb += [
+            write.addr.eq(request.payload.address),
+            write.data.eq(request.payload.data),
+            write.en.eq(request.valid & request.payload.mask),
+            read.addr.eq(address),
+        ]
+        m.d.sync += looked_up.eq(read.data)
+        return looked_up
+
+
+class Reducer(wiring.Component):
+    """Sum or maximum of the operands of one result, in one lane.
+
+    Members
+    -------
+    valid, start, maximum : In(1)
+        `start`: the first operand of a result. With `maximum` operands are int8 values.
+    operand : In(signed(32))
+    x : Out(signed(32))
+        One cycle later; holds between operands.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "valid": In(1),
+                "start": In(1),
+                "maximum": In(1),
+                "operand": In(signed(32)),
+                "x": Out(signed(32)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        larger = self.operand[:8].as_signed() > self.x[:8].as_signed()
+        base = Mux(self.start | self.maximum, 0, self.x)
+        with m.If(self.valid & (self.start | ~self.maximum | larger)):
+            m.d.sync += self.x.eq(base + self.operand)
+        return m
+
+
+class VectorLanes(wiring.Component):
+    """`lanes` times: operand, reduction, requantisation.
+
+    Parameters
+    ----------
+    rows, lanes, slot_width : int
+
+    Members
+    -------
+    sums, word, tag, table, idle
+        See OperandFetch.
+    lane_staging : In(ArrayLayout(LaneParameters, lanes)), output_staging : In(OutputRange)
+        See Requantizer.
+    taken : Out(1)
+        `first` of the requantisers.
+    result : Out({valid, data})
+        One int8 per lane.
+
+    Latency
+    -------
+    From `operands` of OperandFetch to `result`: 1 + Requantizer.LATENCY cycles.
+    """
+
+    def __init__(self, *, rows: int, lanes: int, slot_width: int) -> None:
+        self._rows, self._lanes, self._slot_width = rows, lanes, slot_width
+        values = data.ArrayLayout(signed(32), lanes)
+        super().__init__(
+            {
+                "sums": In(data.StructLayout({"valid": 1, "data": values})),
+                "word": In(data.StructLayout({"valid": 1, "data": 8 * rows})),
+                "tag": In(ElementTag(slot_width)),
+                "table": In(WritePort(9, 32)),
+                "idle": Out(1),
+                "lane_staging": In(data.ArrayLayout(LaneParameters, lanes)),
+                "output_staging": In(OutputRange),
+                "taken": Out(1),
+                "result": Out(data.StructLayout({"valid": 1, "data": 8 * lanes})),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.fetch = fetch = OperandFetch(
+            rows=self._rows, lanes=self._lanes, slot_width=self._slot_width
+        )
+        wiring.connect(m, wiring.flipped(self.table), fetch.table)
+        operands = fetch.operands
+        ends = Signal()
+        m.d.comb += [
+            fetch.sums.eq(self.sums),
+            fetch.word.eq(self.word),
+            fetch.tag.eq(self.tag),
+            self.idle.eq(fetch.idle),
+            ends.eq(operands.valid & operands.tag.end),
+            self.taken.eq(ends & operands.tag.first),
+            self.result.valid.eq(delayed(m, ends, 1 + Requantizer.LATENCY, name="result_valid")),
+        ]
+        for lane in range(self._lanes):
+            m.submodules[f"reducer{lane}"] = reducer = Reducer()
+            m.submodules[f"requantizer{lane}"] = requantizer = Requantizer()
+            m.d.comb += [
+                reducer.valid.eq(operands.valid),
+                reducer.start.eq(operands.tag.start),
+                reducer.maximum.eq(operands.tag.maximum),
+                reducer.operand.eq(operands.values[lane]),
+                requantizer.x.eq(reducer.x),
+                requantizer.first.eq(self.taken),
+                requantizer.lane.eq(self.lane_staging[lane]),
+                requantizer.output.eq(self.output_staging),
+                self.result.data.word_select(lane, 8).eq(requantizer.y),
+            ]
+        return m
