@@ -1,7 +1,5 @@
 """The back end: a lowered network becomes the image for one configuration."""
 
-import struct
-
 from accel.compiler.emit import ALIGNMENT, ConstantPool, Emitter
 from accel.compiler.layers import (
     AddLayer,
@@ -47,19 +45,14 @@ def build_image(network: Network, config: Config) -> Image:
     emitter = Emitter(config, placement, maps, constants)
     emitter.emit(device)
     order(emitter.steps)
-    program = lower(emitter.steps)
-    if len(program) > config.program_words:
-        raise ModelError(
-            f"{network.name}: the program has {len(program)} words and configuration "
-            f"{config.name} holds {config.program_words}; use a larger program_bytes"
-        )
-    blob = struct.pack(f"<{len(program)}I", *program)
-    program_address = constants.add(blob)
+    program_address = constants.end
+    program = lower(emitter.steps, config.program_words, program_address)
+    constants.add(program.data)
     return Image(
         config=config,
         model=network.name,
         program_address=program_address,
-        program_words=len(program),
+        program_words=len(program.segments[0]),
         memory_bytes=constants.end,
         segments=(Segment(address=constants.base, data=constants.data()),),
         inputs=tuple(_tensor(p, maps[p.map.storage], config) for p in network.inputs),

@@ -1,5 +1,6 @@
 """From commands to the controller's program: register deltas, loops, RISC-V code."""
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,9 @@ from dataclasses import dataclass
 from accel import asm
 from accel.compiler.rolling import Loop, Node, roll
 from accel.compiler.schedule import Step
-from accel.isa import COMMANDS, Engine
+from accel.isa import COMMANDS, Engine, Space
 
-__all__ = ["lower"]
+__all__ = ["Program", "lower"]
 
 SCRATCH = (5, 6)
 """Registers for values that have no register of their own."""
@@ -24,6 +25,9 @@ POOL = (7, *range(16, 28))
 """Registers that hold values used again and again."""
 
 ALL_ENGINES = 0b1111
+
+OVERLAY_WORDS = 64
+"""Words of a segment besides its commands: loading the next one (41 at most) and its end."""
 
 
 @dataclass(frozen=True)
@@ -69,24 +73,135 @@ class _Issue:
             yield from (v for v in (self.address.low, self.address.high) if not _immediate(v))
 
 
-def lower(steps: Sequence[Step]) -> list[int]:
-    """Return the program's instruction words: issue all steps, wait for the end, TDONE.
+@dataclass(frozen=True)
+class Program:
+    """The controller's program: one segment, or several that replace one another.
+
+    Parameters
+    ----------
+    segments : tuple of list of int
+        Instruction words. Program memory first holds segment 0 at address 0.
+    offsets : tuple of int
+        Bytes from the first segment's start to each one's in memory.
+    """
+
+    segments: tuple[list[int], ...]
+    offsets: tuple[int, ...]
+
+    @property
+    def data(self) -> bytes:
+        """All segments as they lie in memory."""
+        blob = bytearray()
+        for words, offset in zip(self.segments, self.offsets, strict=True):
+            blob += bytes(offset - len(blob)) + struct.pack(f"<{len(words)}I", *words)
+        return bytes(blob)
+
+
+def lower(steps: Sequence[Step], program_words: int, address: int) -> Program:
+    """Return the program that issues all steps, waits for the end, and stops.
+
+    A program that is larger than its memory becomes segments of half the memory. Each begins by
+    loading the next one into the other half, and ends by jumping there; the last one brings the
+    first one back for the next run.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+    program_words : int
+        Size of program memory.
+    address : int
+        Byte offset in memory at which the program will lie.
 
     Raises
     ------
     ValueError
         When a field is out of its range (an internal fault of the tiler).
     """
-    nodes, issues = roll([issue for issue in _deltas(steps)])
-    emitter = _Emitter(issues)  # type: ignore[arg-type]
-    for command in COMMANDS.values():
-        for pair in range(command.pairs):
-            emitter.words.append(asm.tset(command.engine, pair, 0, 0))
-    for register in (r for pair in STREAMS for r in pair):
-        emitter.words.append(asm.addi(register, 0, 0))
-    emitter.block(nodes, {}, 0)
-    emitter.words += [asm.twait(ALL_ENGINES), asm.tdone(0)]
-    return emitter.words
+    trace = _Trace(steps)
+    nodes, distinct = roll(trace.issues)
+    issues = [x for x in distinct if isinstance(x, _Issue)]
+    start = _Emitter(issues)
+    start.clear()
+    finish = [asm.twait(ALL_ENGINES), asm.tdone(0)]
+    whole = _Emitter(issues, start.words)
+    whole.block(nodes, {}, 0)
+    if len(whole.words) + len(finish) <= program_words:
+        return Program((whole.words + finish,), (0,))
+
+    half = program_words // 2
+    pieces = _cut(nodes, issues, half - len(start.words) - OVERLAY_WORDS)
+    if len(pieces) % 2:
+        pieces.append([])  # the first segment can be brought back from the upper half only
+    # Where each segment lies in memory must be known before the one that loads it is written.
+    bodies = []
+    for piece in pieces:
+        body = _Emitter(issues)
+        body.block(piece, {}, 0)
+        bodies.append(body.words)
+    segments: list[list[int]] = []
+    position = 0
+    sizes = [OVERLAY_WORDS + len(body) + len(start.words) * (i == 0) for i, body in enumerate(bodies)]
+    offsets = [sum(sizes[:i]) * 4 for i in range(len(sizes))]
+    for i, (piece, body_words) in enumerate(zip(pieces, bodies, strict=True)):
+        following = (i + 1) % len(pieces)
+        emitter = _Emitter(issues, start.words if i == 0 else ())
+        emitter.overlay(
+            trace.load_state(position),
+            memory_address=address + offsets[following],
+            chip_address=half * (following % 2),
+            words=sizes[following],
+        )
+        emitter.words += body_words
+        position += sum(map(_unrolled_length, piece))
+        if following == 0:
+            emitter.words += finish
+        else:
+            emitter.words.append(asm.twait(1 << Engine.LOAD))
+            here = half * (i % 2) + len(emitter.words)
+            emitter.words.append(asm.jal(0, 4 * (half * (following % 2) - here)))
+        segments.append(emitter.words + [0] * (sizes[i] - len(emitter.words)))
+    return Program(tuple(segments), tuple(offsets))
+
+
+def _cut(nodes: Sequence[Node], issues: Sequence["_Issue"], limit: int) -> list[list[Node]]:
+    """Cut nodes into pieces of at most `limit` words; a loop that is larger is unrolled."""
+    pieces: list[list[Node]] = [[]]
+    room = limit
+    pending = list(reversed(nodes))
+    while pending:
+        node = pending.pop()
+        emitter = _Emitter(issues)
+        emitter.block([node], {}, 0)
+        if len(emitter.words) > limit and isinstance(node, Loop):
+            pending += list(reversed(node.body * node.count))
+            continue
+        if len(emitter.words) > room:
+            pieces.append([])
+            room = limit
+        pieces[-1].append(node)
+        room -= len(emitter.words)
+    return pieces
+
+
+def _unrolled_length(node: Node) -> int:
+    return node.count * sum(map(_unrolled_length, node.body)) if isinstance(node, Loop) else 1
+
+
+class _Trace:
+    """The steps as differences, and the load engine's registers after each of them."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.issues = list(_deltas(steps))
+        self._loads = [COMMANDS[Engine.LOAD].encode({})]
+        for step in steps:
+            is_load = step.engine == Engine.LOAD
+            self._loads.append(
+                COMMANDS[Engine.LOAD].encode(step.values) if is_load else self._loads[-1]
+            )
+
+    def load_state(self, position: int) -> list[int]:
+        """Return the load engine's registers before step number `position`."""
+        return self._loads[position]
 
 
 def _deltas(steps: Sequence[Step]) -> Iterator[_Issue]:
@@ -118,9 +233,38 @@ def _deltas(steps: Sequence[Step]) -> Iterator[_Issue]:
 class _Emitter:
     """Writes code for nodes; values that repeat in a loop get registers before it."""
 
-    def __init__(self, issues: Sequence[_Issue]) -> None:
-        self.words: list[int] = []
+    def __init__(self, issues: Sequence[_Issue], words: Sequence[int] = ()) -> None:
+        self.words = list(words)
         self._issues = issues
+
+    def clear(self) -> None:
+        """Emit the beginning: every register of every engine and stream becomes 0."""
+        for command in COMMANDS.values():
+            for pair in range(command.pairs):
+                self.words.append(asm.tset(command.engine, pair, 0, 0))
+        for register in (r for pair in STREAMS for r in pair):
+            self.words.append(asm.addi(register, 0, 0))
+
+    def overlay(self, state: list[int], *, memory_address: int, chip_address: int, words: int) -> None:
+        """Load program words, leaving the load engine's registers as they were."""
+        target = COMMANDS[Engine.LOAD].encode(
+            {
+                "memory_address": memory_address,
+                "chip_address": chip_address,
+                "words": words,
+                "space": int(Space.PROGRAM),
+                "rows": 1,
+                "planes": 1,
+            }
+        )
+        for old, new, push in ((state, target, True), (target, state, False)):
+            delta = [(n - o) & 0xFFFFFFFF for n, o in zip(new, old, strict=True)]
+            for pair in range(len(delta) // 2):
+                for scratch, value in zip(SCRATCH, delta[2 * pair :], strict=False):
+                    self.words += asm.li(scratch, _signed(value))
+                self.words.append(asm.tadd(Engine.LOAD, pair, *SCRATCH))
+            if push:
+                self.words.append(asm.tpush(Engine.LOAD))
 
     def block(self, nodes: Sequence[Node], held: dict[int, int], depth: int) -> None:
         """Emit nodes in order. `held` maps values to the registers that hold them."""

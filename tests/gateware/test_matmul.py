@@ -324,7 +324,7 @@ def test_short_commands_accumulate_on_one_entry(pixels):
 def test_weight_port_contention_only_delays(contention):
     config = make_config(8, 4)
     commands = [
-        flat(pixels, tiles, weight_address=16 * i, acc_address=(i % 2) * 16, accumulate=i // 2)
+        flat(pixels, tiles, weight_address=16 * i, acc_address=(i % 2) * 16, accumulate=i // 2 % 2)
         for i, (pixels, tiles) in enumerate([(3, 4), (12, 3), (1, 2), (16, 2), (1, 1), (1, 1)])
     ]
     bench = run(config, commands, contention=contention, seed=int(contention * 10))

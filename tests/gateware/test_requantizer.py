@@ -73,9 +73,9 @@ def requantise(slices, *, skew=0):
                 ctx.set(dut.first, 0)
             junk = random_parameters(rng)
             for name, value in junk.items():
-                target = getattr(dut.lane if name in dut.lane.shape().members else dut.output, name)
+                owner = dut.lane if name in ("bias", "multiplier", "shift") else dut.output
                 kept, until = held.get(name, (0, -1))
-                ctx.set(target, kept if cycle <= until else value)
+                ctx.set(owner[name], kept if cycle <= until else value)
             await ctx.tick()
 
     async def elements(ctx):
