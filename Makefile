@@ -40,13 +40,13 @@ check-tools:
 	@test -n "$(PYTHON)" || { echo "systolite needs Python 3.11 or later: install python3 (or: make PYTHON=/path/to/python3.11)"; exit 1; }
 	@command -v "$${CXX:-g++}" >/dev/null || { echo "systolite needs a C++ compiler for its simulators: install g++ (or set CXX)"; exit 1; }
 
-$(VENV)/.stamp-base: pyproject.toml requirements/base.txt | check-tools
+$(VENV)/.stamp-base: pyproject.toml constraints.txt | check-tools
 	@echo "setting up $(VENV): packages for generator, compiler and simulator (once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments: install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/base.txt -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.stamp-test: $(VENV)/.stamp-base requirements/test.txt
+$(VENV)/.stamp-test: $(VENV)/.stamp-base
 	@echo "setting up $(VENV): packages for the tests (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/test.txt -e '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@

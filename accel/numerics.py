@@ -158,7 +158,7 @@ def _softmax_exponentials(multiplier: int, left_shift: int) -> IntArray:
 
 def _multiply_by_pot(x: IntArray, exponent: int) -> IntArray:
     """Return int32 x * 2**exponent, saturated."""
-    return np.clip(x << exponent, INT32_MIN, INT32_MAX).astype(np.int64)
+    return np.asarray(np.clip(x << exponent, INT32_MIN, INT32_MAX), np.int64)
 
 
 def _exp_on_negative_values(a: IntArray) -> IntArray:

@@ -1,22 +1,28 @@
 #!/usr/bin/env bash
-# Writes requirements/*.txt: the exact versions of everything that an installation with each extra
-# brings in, resolved afresh in empty environments. Arguments: the extras (default: all).
+# Writes constraints.txt (base, test and fpga, resolved together, so that adding an extra never
+# replaces a package) and constraints-train.txt: the exact versions of everything installed.
+# Arguments: which of the two, "main" or "train" (default: both).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
+cp -r accel sim boards pyproject.toml README.md LICENSE "$scratch"
 
-for extra in ${*:-base test fpga train}; do
-  echo "resolving $extra"
-  python3 -m venv "$scratch/$extra"
-  pip=("$scratch/$extra/bin/python" -m pip --disable-pip-version-check)
-  # The base versions hold everywhere, so that adding an extra never replaces a package.
-  constraint=(); target="."
-  if [[ $extra != base ]]; then constraint=(-c requirements/base.txt); target=".[$extra]"; fi
-  if [[ $extra == train ]]; then constraint=(); fi
-  "${pip[@]}" install --quiet "${constraint[@]}" "$target"
+pin() {
+  local file="$1" extras="$2" pip=("$scratch/$1.venv/bin/python" -m pip --disable-pip-version-check)
+  echo "resolving $extras for $file"
+  python3 -m venv "$scratch/$file.venv"
+  "${pip[@]}" install --quiet "$scratch$extras"
   {
-    echo "# Written by scripts/pin.sh: versions for \`pip install -c requirements/$extra.txt\`."
+    echo "# Written by scripts/pin.sh, for: pip install -c $file '.$extras'"
     "${pip[@]}" freeze --exclude systolite
-  } >"requirements/$extra.txt"
+  } >"$file"
+}
+
+for set in ${*:-main train}; do
+  case "$set" in
+    main) pin constraints.txt "[test,fpga]" ;;
+    train) pin constraints-train.txt "[train]" ;;
+    *) echo "pin.sh: unknown set $set: use main or train" >&2; exit 2 ;;
+  esac
 done

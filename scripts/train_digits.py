@@ -42,7 +42,7 @@ ones in each digit's turn:
 * **Accuracy** on it: {accuracy:.1%} ({right} of {held}) in TensorFlow Lite Micro, {kept} of
   {images} of the images kept here.
 * **Made by** `scripts/train_digits.py` (seed {seed}, {epochs} epochs) with {versions}.
-* The model and this folder: Apache-2.0, as the rest of the repository.
+* **Licence**: the model is Apache-2.0 as the rest of the repository; the images keep CC BY 4.0.
 """
 
 

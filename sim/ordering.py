@@ -144,6 +144,10 @@ class Ordering:
         """Note that the host wrote `count` bytes from byte `first` of the memory on."""
         self._trackers[Memory.EXTERNAL].written[first // 4 : -(-(first + count) // 4)] = True
 
+    def count(self, engine: Engine) -> int:
+        """Return how many commands the engine has been given in this run."""
+        return self._pushed[engine]
+
     def push(self, engine: Engine, wait: int, post: int, stamp: bool, pc: int) -> CommandRecord:
         """Take and give the tokens of a TPUSH; return the command's record.
 

@@ -116,8 +116,11 @@ def emit_verilog(component: wiring.Component, *, name: str = "top", header: str 
     text = rtlil.convert(component, name=name, emit_src=False)
     verilog = _run_yosys(merge_modules(text, name, names))
     verilog = re.sub(r"\A(/\*.*?\*/|\s)*", "", verilog, flags=re.S)
-    # yosys' name for the register that makes every always block run once at time 0.
-    verilog = re.sub(r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "_start_", verilog)
+    # yosys' name for the register that makes every always block run once at time 0. It has to
+    # change for that: Icarus takes its first value before any block waits for it.
+    verilog = re.sub(
+        r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "_start_", verilog
+    ).replace("  reg _start_ = 0;\n", "  reg _start_ = 0;\n  initial _start_ <= 1;\n")
     verilog = _order_ports(verilog, list(names.values()))
     comment = "".join(f"// {line}".rstrip() + "\n" for line in header.splitlines())
     return comment + ("\n" if comment else "") + compress_memory_init(verilog)

@@ -25,7 +25,7 @@ class MultiplyDivide(wiring.Component):
 
     Latency
     -------
-    From `start` to `done`: multiplications 6 cycles, divisions and remainders 35.
+    From `start` to `done`: multiplications 6 cycles, divisions and remainders 34.
     """
 
     start: In(1)

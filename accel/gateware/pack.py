@@ -205,26 +205,28 @@ class BeatPacker(wiring.Component):
                 part.eq(Mux(word_done, 0, part + 1)),
                 self.beats.payload.last.eq(word.where.burst_end & word_done),
             ]
-            if self._slot < self._bus_bytes:
-                self._join(m, slot, beat_done)
-            else:
-                m.d.sync += [
-                    self.beats.payload.data.eq(slot.word_select(part, 8 * self._bus_bytes)),
-                    self.beats.payload.strobe.eq(~0),
-                ]
+        if self._slot < self._bus_bytes:
+            self._join(m, slot, take, beat_done)
+        else:
+            m.d.comb += self.beats.payload.strobe.eq(~0)
+            with m.If(take):
+                m.d.sync += self.beats.payload.data.eq(
+                    slot.word_select(part, 8 * self._bus_bytes)
+                )
         return m
 
-    def _join(self, m: Module, slot: Signal, beat_done: Signal) -> None:
+    def _join(self, m: Module, slot: Signal, take: Signal, beat_done: Signal) -> None:
         place = self.words.payload.where.place
         fresh = Signal(init=1)  # the next word is the first of its beat
         strobes = Signal(self._bus_bytes // self._slot)
-        m.d.sync += fresh.eq(beat_done)
-        for i in range(len(strobes)):
-            with m.If(place == i):
-                m.d.sync += [
-                    self.beats.payload.data.word_select(i, 8 * self._slot).eq(slot),
-                    strobes[i].eq(1),
-                ]
-            with m.Elif(fresh):
-                m.d.sync += strobes[i].eq(0)
+        with m.If(take):
+            m.d.sync += fresh.eq(beat_done)
+            for i in range(len(strobes)):
+                with m.If(place == i):
+                    m.d.sync += [
+                        self.beats.payload.data.word_select(i, 8 * self._slot).eq(slot),
+                        strobes[i].eq(1),
+                    ]
+                with m.Elif(fresh):
+                    m.d.sync += strobes[i].eq(0)
         m.d.comb += self.beats.payload.strobe.eq(Cat(s.replicate(self._slot) for s in strobes))

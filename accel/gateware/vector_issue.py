@@ -133,7 +133,7 @@ class VectorIssuer(wiring.Component):
                 maximum.eq(fields.operation == Operation.MAX),
                 path.eq(_path(fields.operation)),
             ]
-            self._latch_loops(m, nest)
+        self._latch_loops(m, nest)
 
         # Slices: `load` starts one, in the cycle of the last request of the one before if it can.
         load = Signal()
@@ -230,8 +230,9 @@ class VectorIssuer(wiring.Component):
             kept[f"a_step_{level}"] = (nest.steps.a[f"s{i}"], step)
         for name, (target, value) in kept.items():
             register = Signal.like(target, name=f"{name}_q", reset_less=True)
-            m.d.sync += register.eq(value)
             m.d.comb += target.eq(register)
+            with m.If(self.accept):
+                m.d.sync += register.eq(value)
 
     def _walk_slices(
         self, m: Module, nest: LoopNest, load: Signal, path: Signal

@@ -98,7 +98,7 @@ class OperandFetch(wiring.Component):
 
         m.d.comb += self.table.request.ready.eq(1)
         for lane in range(self._lanes):
-            looked_up = self._table(m, lane, Cat(lane_bytes[lane] ^ 0x80, second))
+            looked_up = self._table(m, lane, Cat(lane_bytes[lane].as_unsigned() ^ 0x80, second))
             operand = self.operands.values[lane]
             with m.If(looked_up_valid):
                 m.d.sync += operand.eq(looked_up)

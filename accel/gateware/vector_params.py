@@ -17,8 +17,9 @@ class ParameterFetcher(wiring.Component):
     It looks at the command on offer before the command is accepted, so that the first slice's
     parameters come while the command before is still running. A uniform command's parameters take
     the same way, byte by byte, as if nine words had been read: so the order in which staging
-    changes is always bias, multiplier, shift, a byte a cycle at most, the first one three cycles
-    after `taken`. This is later than the requantiser's stages need what was there before.
+    changes is always bias, multiplier, shift, a byte a cycle at most. The first byte of the bias
+    is written three cycles after `taken`, the first of the multiplier seven, the shift and the
+    output range ten or more: later than the requantiser's stages need what was there before.
 
     Parameters
     ----------
@@ -34,7 +35,8 @@ class ParameterFetcher(wiring.Component):
         The command on offer is being accepted.
     memory : Out(ReadPort(address_width, cols * 8))
     ready : Out(1)
-        Staging holds the parameters of the next slice that needs some.
+        The parameters of the next slice that needs some are in staging, or will be in
+        2 + (latency of `memory`) cycles at the latest.
     use : In(1)
         That slice starts to be issued: `ready` falls.
     taken : In(1)
@@ -44,7 +46,7 @@ class ParameterFetcher(wiring.Component):
 
     Latency
     -------
-    From `taken` to `ready` 12 cycles (uniform) or 14, and a cycle for every refused read.
+    From `taken` to `ready` 11 cycles, and one for every refused read.
     """
 
     def __init__(self, *, cols: int, lanes: int, address_width: int) -> None:
@@ -93,10 +95,15 @@ class ParameterFetcher(wiring.Component):
                     self.memory.request.payload.eq(fields.param_address),
                 ]
 
-        sent = self._send(m, begin, filling & uniform)
-        filled = self._receive(m, slot, sent, offer_done)
-        with m.If(filled):
-            m.d.sync += [filling.eq(0), self.ready.eq(1)]
+        own, sent = self._send(m, begin, filling & uniform)
+        with m.If(sent):
+            # What is still on its way arrives before any operand that is asked for now.
+            m.d.sync += self.ready.eq(1)
+            with m.If(offer_done):
+                for name in ("output_zero", "clamp_min", "clamp_max"):
+                    m.d.sync += self.output_staging[name].eq(fields[name])
+        with m.If(self._receive(m, slot, own)):
+            m.d.sync += filling.eq(0)
             with m.If(slot == groups - 1):
                 m.d.sync += [slot.eq(0), base.eq(self.memory.request.payload)]
             with m.Else():
@@ -109,16 +116,22 @@ class ParameterFetcher(wiring.Component):
             m.d.sync += occupied.eq(0)
         return m
 
-    def _send(self, m: Module, begin: Signal, uniform: Signal) -> data.View:
-        """Issue the read requests; return the bytes that a uniform command gives instead."""
+    def _send(self, m: Module, begin: Signal, uniform: Signal) -> tuple[data.View, Signal]:
+        """Issue the reads; return the bytes that a uniform command gives instead, and the end."""
         fields = self.offer.fields
         request = self.memory.request
         unsent = Signal(range(PARAM_WORDS + 1))
         sending = Signal()
-        m.d.comb += request.valid.eq(sending & ~uniform)
+        sends = Signal()
+        sent = Signal()
+        m.d.comb += [
+            request.valid.eq(sending & ~uniform),
+            sends.eq(sending & (uniform | request.ready)),
+            sent.eq(sends & (unsent == 0)),
+        ]
         with m.If(begin):
             m.d.sync += [unsent.eq(PARAM_WORDS - 1), sending.eq(1)]
-        with m.Elif(sending & (uniform | request.ready)):
+        with m.Elif(sends):
             m.d.sync += [
                 unsent.eq(unsent - 1),
                 sending.eq(unsent != 0),
@@ -128,13 +141,10 @@ class ParameterFetcher(wiring.Component):
         own = Signal(data.StructLayout({"valid": 1, "byte": 8}))
         by_unsent = Array(reversed([number.word_select(i, 8) for i in range(PARAM_WORDS)]))
         m.d.comb += [own.valid.eq(sending & uniform), own.byte.eq(by_unsent[unsent])]
-        return own
+        return own, sent
 
-    def _receive(self, m: Module, slot: Signal, own: data.View, heads: Signal) -> Signal:
-        """Put the bytes that arrive into staging; return a pulse with the last one.
-
-        `heads`: they belong to the command on offer, which then gives the output range too.
-        """
+    def _receive(self, m: Module, slot: Signal, own: data.View) -> Signal:
+        """Put the bytes that arrive into staging; return a pulse with the last one."""
         lanes = range(self._lanes)
         response = self.memory.response
         arrived = Signal()
@@ -157,7 +167,4 @@ class ParameterFetcher(wiring.Component):
         m.d.comb += filled.eq(arrived & place[-1])
         with m.If(arrived):
             m.d.sync += place.eq(place.rotate_left(1))
-        with m.If(filled & heads):
-            for name in ("output_zero", "clamp_min", "clamp_max"):
-                m.d.sync += self.output_staging[name].eq(self.offer.fields[name])
         return filled

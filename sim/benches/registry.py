@@ -45,6 +45,13 @@ class Bench:
     module: str
 
 
+def _emit_array(config: Config) -> str:
+    from accel.gateware.array import Array
+    from accel.gateware.export import emit_verilog
+
+    return emit_verilog(Array(rows=config.rows, cols=config.cols), name=TOPLEVEL)
+
+
 def _emit_dma(config: Config) -> str:
     from sim.benches.dma_top import DmaTop
     from sim.benches.flat import emit_flat
@@ -55,6 +62,12 @@ def _emit_dma(config: Config) -> str:
 BENCHES: dict[str, Bench] = {
     bench.name: bench
     for bench in (
+        Bench(
+            name="array",
+            description="the systolic array alone, tiles back to back, against numpy",
+            emit=_emit_array,
+            module="sim.benches.array",
+        ),
         Bench(
             name="dma",
             description="load and store engines against cocotbext-axi, with back-pressure",

@@ -13,8 +13,8 @@ __all__ = ["DEVICES", "open_device"]
 def _model(config: Config, **options: Any) -> Device:
     from sim.devices.model import ModelDevice
 
-    # The golden machine has no clock: it takes the RTL devices' timing options and ignores them.
-    for name in ("latency", "stalls", "seed", "trace"):
+    # The golden machine has no clock: it estimates cycles from the latency, and ignores the rest.
+    for name in ("stalls", "seed", "trace"):
         options.pop(name, None)
     return ModelDevice(config, **options)
 
@@ -48,7 +48,7 @@ def open_device(name: str, config: Config, **options: Any) -> Device:
     config : Config
     options
         Of the device: `latency`, `stalls`, `seed`, `memory_bytes`, `memory_base`, `trace`. The
-        golden machine, which has no clock, ignores those of timing.
+        golden machine, which has no clock, ignores `stalls`, `seed` and `trace`.
 
     Raises
     ------

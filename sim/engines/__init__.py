@@ -12,10 +12,11 @@ from accel.isa import COMMANDS, Engine
 from sim.engines.action import Access, Action
 from sim.engines.dma import Load, Store
 from sim.engines.matmul import Matmul
+from sim.engines.registers import used_registers
 from sim.engines.vector import Vector
 from sim.spaces import Spaces
 
-__all__ = ["Access", "Action", "prepare", "run_command"]
+__all__ = ["Access", "Action", "prepare", "run_command", "used_registers"]
 
 _ACTIONS: dict[Engine, Callable[[Config, Mapping[str, int]], Action]] = {
     Engine.LOAD: Load,
@@ -44,9 +45,7 @@ def prepare(config: Config, engine: Engine, registers: tuple[int, ...]) -> Actio
     return _ACTIONS[engine](config, COMMANDS[engine].decode(list(registers)))
 
 
-def run_command(
-    config: Config, spaces: Spaces, engine: Engine, fields: Mapping[str, int]
-) -> None:
+def run_command(config: Config, spaces: Spaces, engine: Engine, fields: Mapping[str, int]) -> None:
     """Execute one command on the arrays, without tokens, ordering or range checks.
 
     On-chip addresses outside a memory wrap.

@@ -84,7 +84,7 @@ class Matmul(Action):
         self.tiles = counts[2] * counts[3] * counts[4]
         self.accumulates = bool(fields["accumulate"])
         words = self.tiles * config.rows
-        require(words <= config.weight_words, f"{self.tiles} tiles are more than the memory holds")
+        require(words <= ADDRESS_MASK + 1, f"{self.tiles} tiles are more than any memory holds")
         self._acc = fields["acc_address"]
         last = self._acc + self.pixels - 1
         require(

@@ -195,7 +195,9 @@ class Vector(Action):
             reads.append(Access(Memory.TABLE, slice(0, OPERAND_B)))
         if not f["uniform"]:
             words = PARAM_WORDS * self.parameter_groups
-            reads.append(Access(Memory.WEIGHTS, slice(f["param_address"], f["param_address"] + words)))
+            reads.append(
+                Access(Memory.WEIGHTS, slice(f["param_address"], f["param_address"] + words))
+            )
         return reads
 
     def run(self, spaces: Spaces) -> None:

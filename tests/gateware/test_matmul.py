@@ -337,11 +337,17 @@ def test_a_burst_has_no_gap_and_says_so():
     assert [following - start for start, following in pairwise(bench.tiles)] == [8, 8]
 
 
-@pytest.mark.parametrize("gap", [1, 7, 60])
-def test_commands_that_come_late(gap):
-    config = make_config(4, 8)
-    commands = [flat(5, 2, acc_address=16 * (i % 2), weight_address=8 * i) for i in range(4)]
+@pytest.mark.parametrize("gap, pixels", [(1, 1), (1, 5), (7, 5), (60, 5)])
+def test_busy_covers_every_command(gap, pixels):
+    """Up to five commands are in the pipeline, or one that comes late."""
+    config = make_config(4, 4)
+    commands = [
+        flat(pixels, 1, acc_address=16 * (i % 2), weight_address=8 * i, accumulate=1)
+        for i in range(8)
+    ]
     bench = run(config, commands, gap=gap)
+    if gap == pixels == 1:
+        assert bench.accepted[5] <= bench.completed[1][0]
     start = bench.accepted[0]
     assert not any(bench.busy[: start + 1])
     running = np.zeros(len(bench.busy), bool)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import tflite
+from flatbuffers import number_types
 
 from accel.compiler.graph import Graph, Node, Quantization, Tensor, shorten
 from accel.compiler.importers.tflite_operators import READERS, Operator
@@ -77,6 +78,18 @@ def read_tflite(source: str | Path | bytes, name: str = "model.tflite") -> Graph
         # The generated reader has no bounds checks of its own; each of these is one of its ways
         # to fail on offsets that lead nowhere.
         raise ModelError(f"{name} is damaged or truncated: its offsets lead nowhere") from None
+
+
+def _builtin_code(code: Any) -> int:
+    """Return an operator code's number: the larger of its old and its new field.
+
+    `code.BuiltinCode()` reads the old field alone when the number is below 127, which files of
+    newer writers leave empty.
+    """
+    table = code._tab
+    field = table.Offset(10)
+    new = table.Get(number_types.Int32Flags, field + table.Pos) if field else 0
+    return max(int(new), int(code.DeprecatedBuiltinCode()))
 
 
 class _File:
@@ -240,7 +253,7 @@ class _File:
                 f"damaged: operator {index} has code {code_index} of {self.code_count}"
             )
         code = self.item(self.model.OperatorCodes(code_index), f"operator code {code_index}")
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        number = _builtin_code(code)
         name = tflite.BUILTIN_OPCODE2NAME.get(number, f"number {number}")
         if number == tflite.BuiltinOperator.CUSTOM:
             name = f"CUSTOM {self.text(code.CustomCode())}"

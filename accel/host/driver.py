@@ -1,0 +1,183 @@
+"""The driver: loads an image on a device and runs it, by the sequence of docs/architecture.md."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accel import numerics
+from accel.errors import DeviceError, ImageError
+from accel.host.device import Device
+from accel.image import HostOperation, Image
+from accel.isa import ISA_VERSION
+from accel.regmap import ID_VALUE, Cause, Control, Status, address
+
+__all__ = ["Driver", "RunStats"]
+
+Array = npt.NDArray[Any]
+
+DEFAULT_TIMEOUT_CYCLES = 200_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStats:
+    """What the counters said after one inference.
+
+    Parameters
+    ----------
+    cycles : int
+        From START to DONE.
+    stamps : tuple of int
+        Value of CYCLES at each stamped completion, in order.
+    read_beats, write_beats : int
+        Data beats on the memory port.
+    instructions : int
+        Retired by the controller.
+    """
+
+    cycles: int
+    stamps: tuple[int, ...]
+    read_beats: int
+    write_beats: int
+    instructions: int
+
+
+class Driver:
+    """Runs images on a device.
+
+    Parameters
+    ----------
+    device : Device
+        An open one; it is not closed here.
+    timeout_cycles : int
+        Longest inference that is waited for.
+    """
+
+    def __init__(self, device: Device, *, timeout_cycles: int = DEFAULT_TIMEOUT_CYCLES) -> None:
+        self._device = device
+        self._timeout_cycles = timeout_cycles
+        self._image: Image | None = None
+
+    def load_image(self, image: Image) -> None:
+        """Check the device, write the image's constants to memory and load its program.
+
+        Raises
+        ------
+        ImageError
+            When the image was made for another configuration or ISA version.
+        DeviceError
+            When the device is no accelerator, its memory is too small, or loading failed.
+        """
+        device = self._device
+        identity = self._read("ID")
+        if identity != ID_VALUE:
+            raise DeviceError(f"{device.name}: ID reads {identity:#010x}: no accelerator there")
+        version = self._read("VERSION")
+        if image.isa_version != version or version != ISA_VERSION:
+            raise ImageError(
+                f"the image is for ISA version {image.isa_version}, the device has {version}, "
+                f"this software {ISA_VERSION}: compile the model again"
+            )
+        fingerprint = self._read("FINGERPRINT")
+        if image.config.fingerprint != fingerprint:
+            raise ImageError(
+                f"the image was made for configuration {image.config.name} "
+                f"({image.config.fingerprint:#010x}), the device has {fingerprint:#010x}: compile "
+                "the model for the device's configuration"
+            )
+        if image.memory_bytes > device.memory_bytes:
+            raise DeviceError(
+                f"{device.name}: the image needs {image.memory_bytes} bytes of memory, the device "
+                f"has {device.memory_bytes}"
+            )
+        for segment in image.segments:
+            device.write_memory(device.memory_base + segment.address, segment.data)
+        self._write("CONTROL", Control.CLEAR)
+        self._write("IRQ_ENABLE", 1)
+        self._write("MEMORY_BASE", device.memory_base)
+        self._write("PROGRAM_ADDRESS", image.program_address)
+        self._write("PROGRAM_WORDS", image.program_words)
+        self._go(Control.LOAD, "loading the program")
+        self._image = image
+
+    def run(self, inputs: Sequence[Array]) -> tuple[list[Array], RunStats]:
+        """Run one inference.
+
+        Parameters
+        ----------
+        inputs : sequence of array
+            One per input of the image, in its shape and type.
+
+        Returns
+        -------
+        outputs : list of array
+            In the model's shapes, after the image's host operations.
+        stats : RunStats
+
+        Raises
+        ------
+        DeviceError
+            When no image is loaded, or the accelerator stopped with an error or not at all.
+        """
+        image, device = self._image, self._device
+        if image is None:
+            raise DeviceError(f"{device.name}: no image is loaded")
+        for tensor, values in zip(image.inputs, inputs, strict=True):
+            device.write_memory(device.memory_base + tensor.address, tensor.pack(values))
+        self._go(Control.START, image.model)
+        outputs = [
+            t.unpack(device.read_memory(device.memory_base + t.address, t.memory_bytes))
+            for t in image.outputs
+        ]
+        for operation in image.host_operations:
+            outputs[operation.output] = _apply(operation, outputs[operation.output])
+        return outputs, self._stats
+
+    def _go(self, control: Control, what: str) -> None:
+        self._write("CONTROL", control)
+        self._device.wait(self._timeout_cycles)
+        status = Status(self._read("STATUS") & 0xF)
+        if not status & Status.ERROR and control is Control.START:
+            self._stats = self._read_stats()
+        if status & Status.ERROR:
+            message = self._describe_error(what)
+            self._write("CONTROL", Control.CLEAR)
+            raise DeviceError(message)
+        self._write("CONTROL", Control.CLEAR)
+        if not status & Status.DONE:
+            raise DeviceError(f"{self._device.name}: {what}: interrupt without DONE")
+
+    def _describe_error(self, what: str) -> str:
+        code = self._read("CAUSE")
+        name = Cause(code).name if code in list(Cause) else f"cause {code}"
+        return (
+            f"{self._device.name}: {what}: stopped with {name} at address "
+            f"{self._read('CAUSE_ADDRESS'):#x}, pc {self._read('CAUSE_PC'):#x}"
+        )
+
+    def _read_stats(self) -> RunStats:
+        stamps = []
+        for index in range(min(self._read("STAMP_COUNT"), 256)):
+            self._write("STAMP_INDEX", index)
+            stamps.append(self._read("STAMP"))
+        return RunStats(
+            cycles=self._read("CYCLES") | self._read("CYCLES_HIGH") << 32,
+            stamps=tuple(stamps),
+            read_beats=self._read("READ_BEATS"),
+            write_beats=self._read("WRITE_BEATS"),
+            instructions=self._read("INSTRUCTIONS"),
+        )
+
+    def _read(self, name: str) -> int:
+        return self._device.read_register(address(name))
+
+    def _write(self, name: str, value: int) -> None:
+        self._device.write_register(address(name), int(value))
+
+
+def _apply(operation: HostOperation, values: Array) -> Array:
+    if operation.op != "SOFTMAX":
+        raise ImageError(f"the image asks the host for {operation.op}, which it does not know")
+    return np.asarray(numerics.softmax(values, **operation.parameters))

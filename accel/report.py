@@ -1,0 +1,87 @@
+"""The report of a run: per-layer cycles and utilisation, as R.json (docs/report.md)."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from accel.host.driver import RunStats
+from accel.image import Image
+
+__all__ = ["STALLS", "make_report", "report_bytes"]
+
+STALLS = ("memory", "weights", "vector", "tokens", "controller")
+"""Reasons for which a layer's engine waits. The hardware does not count them yet."""
+
+
+def _layer_cycles(image: Image, stats: RunStats) -> list[int]:
+    """Return each layer's share of the cycles: up to its stamp, from the last one before.
+
+    The cycles behind the last stamp go to the last layer that has one; without any stamp all go
+    to the first layer that an engine computes. So the layers always sum to the run.
+    """
+    cycles = [0] * len(image.layers)
+    last = 0
+    counted = None
+    stamped = [(n, x.stamp) for n, x in enumerate(image.layers) if x.stamp is not None]
+    for index, stamp in stamped:
+        if stamp < len(stats.stamps):
+            end = max(stats.stamps[stamp], last)
+            cycles[index] = end - last
+            last, counted = end, index
+    if counted is None:
+        engines = (n for n, x in enumerate(image.layers) if x.engine not in ("host", "none"))
+        counted = next(engines, 0)
+    if cycles:
+        cycles[counted] += stats.cycles - last
+    return cycles
+
+
+def make_report(image: Image, stats: Sequence[RunStats], device: str) -> dict[str, Any]:
+    """Return the report of one or more inferences, as docs/report.md describes it.
+
+    Parameters
+    ----------
+    image : Image
+    stats : sequence of RunStats
+        One per inference. The longest one gives the cycles, also of the layers.
+    device : str
+        Name of the device.
+    """
+    config = image.config
+    peak = config.macs_per_cycle
+    worst = max(stats, key=lambda s: s.cycles)
+    layers = []
+    for layer, cycles in zip(image.layers, _layer_cycles(image, worst), strict=True):
+        layers.append(
+            {
+                "index": layer.index,
+                "name": layer.name,
+                "op": layer.op,
+                "engine": layer.engine,
+                "macs": layer.macs,
+                "cycles": cycles,
+                "busy": None,
+                "stalls": dict.fromkeys(STALLS),
+                "utilization": layer.macs / (cycles * peak) if cycles else 0.0,
+                "bytes_read": None,
+                "bytes_written": None,
+            }
+        )
+    return {
+        "model": image.model,
+        "config": config.name,
+        "device": device,
+        "inferences": len(stats),
+        "cycles": worst.cycles,
+        "macs": image.macs,
+        "peak_macs_per_cycle": peak,
+        "utilization": image.macs / (worst.cycles * peak) if worst.cycles else 0.0,
+        "bytes_read": worst.read_beats * config.bus_bytes,
+        "bytes_written": worst.write_beats * config.bus_bytes,
+        "layers": layers,
+    }
+
+
+def report_bytes(report: dict[str, Any]) -> bytes:
+    """Return the report's file content."""
+    return (json.dumps(report, indent=2) + "\n").encode()

@@ -1,0 +1,176 @@
+"""The golden machine as a device."""
+
+import numpy as np
+
+from accel.config import Config
+from accel.errors import AccelError, DeviceError
+from accel.host.device import DEFAULT_MEMORY_BYTES, Buffer, Device
+from accel.isa import ISA_VERSION
+from accel.regmap import ID_VALUE, REGISTERS, Control, Register, Status
+from sim.errors import Fault, ProgramError
+from sim.machine import INSTRUCTION_LIMIT, Machine
+
+__all__ = ["ModelDevice"]
+
+STAMPS = 256
+"""Stamps that are kept; later ones are only counted."""
+
+_REGISTERS = {register.offset: register for register in REGISTERS}
+
+
+class ModelDevice(Device):
+    """Register map and memory around a golden machine.
+
+    A write of START runs the whole program at once; cycle counts are estimates.
+
+    Parameters
+    ----------
+    config : Config
+    latency : int
+        Cycles of a memory read, for the estimates.
+    memory_bytes : int
+        External memory, a multiple of 64. Pages that nobody touches cost nothing.
+    memory_base : int
+        Its first byte address, a multiple of 64.
+    instruction_limit : int
+        Instructions after which a program is taken to run for ever.
+
+    Members
+    -------
+    machine : Machine
+        For tests that look inside.
+    """
+
+    name = "model"
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        latency: int = 20,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        memory_base: int = 0,
+        instruction_limit: int = INSTRUCTION_LIMIT,
+    ) -> None:
+        super().__init__(config)
+        if memory_bytes <= 0 or memory_bytes % 64 or memory_base % 64:
+            raise DeviceError(f"{self.name}: memory size and base must be multiples of 64")
+        self.memory_bytes = memory_bytes
+        self.memory_base = memory_base
+        self.machine = Machine(
+            config,
+            memory_bytes=memory_bytes,
+            memory_base=memory_base,
+            latency=latency,
+            instruction_limit=instruction_limit,
+        )
+        shape = bytes((config.rows, config.cols, config.lanes, config.bus_bytes))
+        self._values = {r.name: 0 for r in REGISTERS}
+        self._values |= {
+            "ID": ID_VALUE,
+            "VERSION": ISA_VERSION,
+            "FINGERPRINT": config.fingerprint,
+            "SHAPE": int.from_bytes(shape, "little"),
+        }
+        self._stamps: list[int] = []
+        self._state = Status(0)
+        self._failure: AccelError | None = None
+
+    def read_memory(self, address: int, length: int) -> bytes:
+        """See `Device`."""
+        first = self.check_range(address, length)
+        return self.machine.spaces.memory[first : first + length].tobytes()
+
+    def write_memory(self, address: int, data: Buffer) -> None:
+        """See `Device`. The words count as written for the checks of order."""
+        content = data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
+        first = self.check_range(address, len(content))
+        memory = self.machine.spaces.memory
+        memory[first : first + len(content)] = np.frombuffer(content, np.uint8)
+        self.machine.ordering.host_write(first, len(content))
+
+    def read_register(self, offset: int) -> int:
+        """See `Device`."""
+        register = self._register(offset)
+        if register.name == "STATUS":
+            return int(self._state | (Status.IRQ if self._irq else 0))
+        if register.name == "STAMP":
+            index = self._values["STAMP_INDEX"] & (STAMPS - 1)
+            return self._stamps[index] if index < len(self._stamps) else 0
+        return self._values[register.name]
+
+    def write_register(self, offset: int, value: int) -> None:
+        """See `Device`. Writes to read-only registers do nothing."""
+        register = self._register(offset)
+        value &= 0xFFFFFFFF
+        if register.name == "CONTROL":
+            self._control(Control(value & 7))
+        elif register.access == "rw":
+            self._values[register.name] = value
+
+    def wait(self, timeout_cycles: int) -> None:
+        """See `Device`.
+
+        Raises
+        ------
+        ProgramError
+            When the program broke a rule of the architecture.
+        DeviceError
+            When the interrupt is low, or the run took more than `timeout_cycles` by estimate.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if not self._irq or self._values["CYCLES"] > timeout_cycles:
+            raise self.timeout_error(timeout_cycles)
+
+    @property
+    def _irq(self) -> bool:
+        return bool(self._values["IRQ_ENABLE"] & 1 and self._state & (Status.DONE | Status.ERROR))
+
+    def _register(self, offset: int) -> Register:
+        if offset not in _REGISTERS:
+            raise DeviceError(f"{self.name}: there is no register at {offset:#x}")
+        return _REGISTERS[offset]
+
+    def _control(self, control: Control) -> None:
+        # What the state was before the write decides, as in the hardware: CLEAR comes first only
+        # for the next write.
+        free = not self._state & Status.ERROR
+        if control & Control.CLEAR:
+            self._state, self._failure = Status(0), None
+            self._values |= {"CAUSE": 0, "CAUSE_ADDRESS": 0, "CAUSE_PC": 0}
+        if free and control & (Control.LOAD | Control.START):
+            self._execute(load=bool(control & Control.LOAD))
+
+    def _execute(self, *, load: bool) -> None:
+        """Load or run the program; leave the outcome in the registers."""
+        self._state, self._failure = Status(0), None
+        machine, values = self.machine, self._values
+        try:
+            machine.set_memory_base(values["MEMORY_BASE"])
+            if load:
+                machine.load_program(values["PROGRAM_ADDRESS"], values["PROGRAM_WORDS"])
+            else:
+                machine.run()
+                values["EXIT_CODE"] = machine.exit_code
+            self._state = Status.DONE
+        except ProgramError as error:
+            self._failure = error
+        except Fault as fault:
+            self._state = Status.ERROR
+            values |= {"CAUSE": fault.cause, "CAUSE_ADDRESS": fault.address}
+            values["CAUSE_PC"] = fault.pc or 0
+        if not load:
+            self._count()
+
+    def _count(self) -> None:
+        machine = self.machine
+        self._stamps = machine.timeline.stamps
+        self._values |= {
+            "CYCLES": machine.cycles & 0xFFFFFFFF,
+            "CYCLES_HIGH": machine.cycles >> 32,
+            "READ_BEATS": machine.read_beats,
+            "WRITE_BEATS": machine.write_beats,
+            "INSTRUCTIONS": machine.core.retired,
+            "STAMP_COUNT": len(self._stamps),
+        }
