@@ -119,7 +119,9 @@ def preprocess_softmax(beta: float, input_scale: float) -> tuple[int, int, int]:
     """
     real = min(beta * input_scale * (1 << 26), (1 << 31) - 1.0)
     if not real > 1.0:
-        raise ValueError(f"beta times input scale must exceed 2**-26, and {beta * input_scale} not")
+        raise ValueError(
+            f"beta times its input scale is {beta * input_scale:.3g}; it must exceed 2**-26"
+        )
     multiplier, shift = quantize_multiplier(real)
     return multiplier, shift, -((31 << 26) >> shift)
 

@@ -3,14 +3,14 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel import asm
 from accel.isa import COMMANDS, CUSTOM_0, Engine, StatusWord
 from accel.riscv import INSTRUCTIONS, Instruction, decode
 
-# Made with GNU as 2.40 for rv32im.
+# The RISC-V words agree with llvm-mc 14.0.6 -arch=riscv32 -mattr=+m -show-encoding.
 KNOWN = {
     "lui x5, 0xfffff": (asm.lui(5, 0xFFFFF), 0xFFFFF2B7),
     "auipc x6, 0x12345": (asm.auipc(6, 0x12345), 0x12345317),
@@ -34,7 +34,7 @@ KNOWN = {
     "ecall": (asm.ecall(), 0x00000073),
     "ebreak": (asm.ebreak(), 0x00100073),
     # accel/isa.py, by hand.
-    "tset vector[10], x1, x2": (asm.tset(Engine.VECTOR, 10, 1, 2), 0x9420800B | 0 << 20),
+    "tset vector[10], x1, x2": (asm.tset(Engine.VECTOR, 10, 1, 2), 0x9420800B),
     "tadd load[3], x31, x0": (asm.tadd(Engine.LOAD, 3, 31, 0), 0x060F900B),
     "tpush store wait=vector+store post=load stamp": (
         asm.tpush(Engine.STORE, wait=0b1100, post=0b0001, stamp=True),
@@ -69,6 +69,7 @@ def operands(instruction: Instruction) -> st.SearchStrategy[list[int]]:
     return st.tuples(*parts).map(list).filter(legal)
 
 
+@settings(max_examples=25)
 @given(st.data())
 @pytest.mark.parametrize("name", INSTRUCTIONS)
 def test_round_trip(name: str, data: st.DataObject) -> None:

@@ -218,7 +218,7 @@ def _conv_variants(
 
     tiles = math.ceil(out.height / rows) * math.ceil(out.width / cols)
     reduction = sum(part.tiles for part in parts)
-    tile_cycles = max(pixels, config.rows, config.cols + 1, 5)
+    tile_cycles = max(pixels, config.rows, config.cols)
     chunk = max(reduction * tile_cycles + 4 * len(parts), ISSUE_CYCLES * (1 + len(parts)))
     vector = pixels * math.ceil(min(config.cols, out.channels) / config.lanes) + 12
     chunks = tiles * column_groups

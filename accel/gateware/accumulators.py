@@ -232,12 +232,13 @@ class Accumulators(wiring.Component):
         upper = delayed(m, request.address[-1], 2, name="read_upper", reset_less=True)
         slot = delayed(m, request.slot, 2, name="read_slot", reset_less=True)
         result = Signal.like(self.read.response.data, reset_less=True)
+        slots = self._cols // self._lanes
         with m.Switch(upper):
             for half in range(2):
                 with m.Case(half), m.Switch(slot):
-                    for s in range(self._cols // self._lanes):
-                        with m.Case(s):
-                            lanes = columns[s * self._lanes : (s + 1) * self._lanes]
+                    for s in range(slots):
+                        lanes = columns[s * self._lanes : (s + 1) * self._lanes]
+                        with m.Default() if s == slots - 1 else m.Case(s):
                             m.d.sync += [
                                 result[i].eq(column.sums[half]) for i, column in enumerate(lanes)
                             ]

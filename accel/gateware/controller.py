@@ -151,9 +151,7 @@ class Controller(wiring.Component):
             m.d.comb += [
                 read.addr.eq(number),
                 # The instruction in the execute stage writes at the end of this cycle.
-                value.eq(
-                    Mux(result.valid & (result.register == number), result.data, read.data)
-                ),
+                value.eq(Mux(result.forward & (result.register == number), result.data, read.data)),
             ]
             return value
 

@@ -12,7 +12,7 @@ from accel.gateware.execute import Fault
 from accel.gateware.load import BootRequest
 from accel.gateware.stamps import StampRecorder
 from accel.isa import ISA_VERSION
-from accel.regmap import Cause, Control, Status
+from accel.regmap import Control, Status
 
 __all__ = ["ADDRESS_BITS", "ControlRegisters"]
 
@@ -125,9 +125,7 @@ class ControlRegisters(wiring.Component):
         ]
         return m
 
-    def _access(
-        self, m: Module, port: wiring.PureInterface, values: dict[str, Signal]
-    ) -> Signal:
+    def _access(self, m: Module, port: wiring.PureInterface, values: dict[str, Signal]) -> Signal:
         """Read and write the registers; return the bits that a write to CONTROL sets now."""
         control = Signal(8)
         write = port.write
@@ -157,7 +155,9 @@ class ControlRegisters(wiring.Component):
         running, loading, done, error = (
             Signal(name=name) for name in ("running", "loading", "done", "error")
         )
-        start, load, clear = (_bit(control, c) for c in (Control.START, Control.LOAD, Control.CLEAR))
+        start, load, clear = (
+            _bit(control, c) for c in (Control.START, Control.LOAD, Control.CLEAR)
+        )
         free = ~running & ~loading & ~error
         fault = Signal()
         m.d.comb += [

@@ -66,9 +66,7 @@ class Decoder(wiring.Component):
 
     def __init__(self, *, multiply: bool) -> None:
         extensions = {"i", "tensor"} | ({"m"} if multiply else set())
-        self._instructions = [
-            i for i in riscv.INSTRUCTIONS.values() if i.extension in extensions
-        ]
+        self._instructions = [i for i in riscv.INSTRUCTIONS.values() if i.extension in extensions]
         super().__init__(
             {
                 "word": In(32),

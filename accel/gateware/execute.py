@@ -82,8 +82,9 @@ class Execute(wiring.Component):
     restart : In(1)
         Redirect to address 0.
     issue : In(stream.Signature(IssueLayout))
-    write_back : Out({valid, register, data})
-        Result of the instruction that completes in this cycle; to be forwarded.
+    write_back : Out({valid, forward, register, data})
+        `valid`: the instruction completes in this cycle and `data` is its result. `forward` is high
+        too then, sooner in the cycle, and else where nothing can be issued or all is dropped.
     redirect : Out({valid, pc})
         Registered: everything issued in this cycle and before is dropped.
     steal : Out({valid, address})
@@ -108,7 +109,9 @@ class Execute(wiring.Component):
                 "restart": In(1),
                 "issue": In(stream.Signature(IssueLayout(pc_width))),
                 "write_back": Out(
-                    data.StructLayout({"valid": 1, "register": 5, "data": unsigned(32)})
+                    data.StructLayout(
+                        {"valid": 1, "forward": 1, "register": 5, "data": unsigned(32)}
+                    )
                 ),
                 "redirect": Out(data.StructLayout({"valid": 1, "pc": pc_width})),
                 "steal": Out(data.StructLayout({"valid": 1, "address": address_width})),
@@ -155,10 +158,9 @@ class Execute(wiring.Component):
         settled = self._tensor(m, x, active)
         first_over, slow_result = self._slow(m, x, first, settled)
         bad_address = self._memory(m, x, aligner, address, second)
-        bad_target = (c.jal | (c.branch & taken)) & (
-            x.target[1] | x.target[self._width + 2 :].any()
-        )
-        fault = valid & ~self.redirect.valid & (x.bad | bad_target | (second & bad_address))
+        bad_target = x.target[1] | x.target[self._width + 2 :].any()
+        bad_jump = bad_target & (c.jal | (c.branch & taken))
+        fault = valid & ~self.redirect.valid & (x.bad | bad_jump | (second & bad_address))
         self._report(m, x, address, fault, second, aligner.misaligned)
 
         with m.If(c.several):
@@ -168,9 +170,17 @@ class Execute(wiring.Component):
             m.d.comb += complete.eq((~c.tensor | self.tensor.ready) & (~c.twait | engines_idle))
         m.d.comb += [
             self.issue.ready.eq(~valid | complete | self.redirect.valid),
+            # Of instructions that write, these can fault after decode.
             self.write_back.valid.eq(
-                active & ~fault & c.writes & (~c.several | third | (second & ~c.load))
+                active
+                & Mux(
+                    c.several,
+                    third | (second & ~c.load & ~(c.jalr & bad_address)),
+                    ~(c.jal & bad_target),
+                )
+                & c.writes
             ),
+            self.write_back.forward.eq(valid & c.writes),
             self.write_back.register.eq(x.word[0:5]),
             self.write_back.data.eq(
                 _only(c.sum, alu.sum)
@@ -179,7 +189,8 @@ class Execute(wiring.Component):
                 | _only(c.slow, slow)
                 | _only(c.load, aligner.loaded)
             ),
-            self.steal.valid.eq(first & c.load),
+            # Loose, for speed: reading for a load that is dropped, or twice, does no harm.
+            self.steal.valid.eq(valid & c.load & ~third & ~self.redirect.valid),
             self.steal.address.eq(alu.sum[2:]),
             self.write.valid.eq(active & second & c.store & ~bad_address),
             self.storing.eq(second & c.store),

@@ -4,8 +4,6 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel import riscv
-
 __all__ = ["TARGET_BITS", "Fetch", "FetchedLayout"]
 
 TARGET_BITS = 22
@@ -142,21 +140,20 @@ class Fetch(wiring.Component):
 
     def _predict(self, m: Module, word: Signal, pc: Signal) -> tuple[Signal, Signal]:
         """Return whether fetch should follow the jump in `word`, and its target."""
-        is_jal = Signal()
         predicted = Signal()
         offset = Signal(signed(21))
         target = Signal(signed(TARGET_BITS))
-        sign = word[31]
+        is_jal, sign = word[3], word[31]
         m.d.comb += [
-            is_jal.eq(word[0:7] == riscv.JAL),
-            predicted.eq(is_jal | ((word[0:7] == riscv.BRANCH) & sign)),
+            # Enough to tell BRANCH and JAL from all other legal opcodes; the others fault anyway.
+            predicted.eq(word[4:7].matches("110") & (is_jal | (~word[2] & sign))),
             offset.eq(
                 Cat(
                     0,
-                    Mux(word[3], word[21:25], word[8:12]),
+                    Mux(is_jal, word[21:25], word[8:12]),
                     word[25:31],
-                    Mux(word[3], word[20], word[7]),
-                    Mux(word[3], word[12:20], sign.replicate(8)),
+                    Mux(is_jal, word[20], word[7]),
+                    Mux(is_jal, word[12:20], sign.replicate(8)),
                     sign,
                 )
             ),

@@ -69,7 +69,12 @@ class LoadEngine(wiring.Component):
     scratchpad_words, weight_words, program_words : int
         Sizes of the memories, powers of two; chip addresses are cut to them.
     reads_in_flight : int
-        Bursts that may be outstanding.
+        Bursts that may be outstanding, at least 1.
+
+    Raises
+    ------
+    ValueError
+        For a bus or word width that is none of these, or no reads in flight.
 
     Members
     -------
@@ -94,13 +99,14 @@ class LoadEngine(wiring.Component):
 
     Latency
     -------
-    Five cycles from a command to its first address; three from a beat to the word in memory; two
-    more to its completion. Commands overlap: addresses of the next while data of this arrive.
+    Four cycles from a command to its first address; two from a beat to the word at its memory's
+    port, and two from its acceptance to the completion. Commands overlap: addresses of the next
+    go out while data of this one arrive.
 
     Throughput
     ----------
     A beat or a word per cycle, whichever is wider. A row costs at least two cycles of address
-    issue, a command five.
+    issue, a command four.
     """
 
     def __init__(
@@ -115,8 +121,7 @@ class LoadEngine(wiring.Component):
         reads_in_flight: int,
     ) -> None:
         self._bus_bytes = bus_bytes
-        self._reads_in_flight = reads_in_flight
-        self._slots = {
+        slots = {
             Space.SCRATCHPAD: slot_bytes(rows),
             Space.WEIGHTS: slot_bytes(cols),
             Space.TABLE: 4,
@@ -128,7 +133,11 @@ class LoadEngine(wiring.Component):
             "table": (TABLE_WORDS, 32),
             "program": (program_words, 32),
         }
-        self._chip_width = max((words - 1).bit_length() for words, _bits in sizes.values())
+        chip_width = max((words - 1).bit_length() for words, _bits in sizes.values())
+        # Made here and not in elaborate, so that what they cannot do is refused at once.
+        self._addresses = AddressChannel(bus_bytes=bus_bytes, in_flight=reads_in_flight, tag=0)
+        self._walker = RowWalker(chip_width=chip_width, slots=slots)
+        self._unpacker = BeatUnpacker(bus_bytes=bus_bytes, chip_width=chip_width, slots=slots)
         super().__init__(
             {
                 "memory_base": In(32),
@@ -149,13 +158,9 @@ class LoadEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.walker = walker = RowWalker(chip_width=self._chip_width, slots=self._slots)
-        m.submodules.addresses = addresses = AddressChannel(
-            bus_bytes=self._bus_bytes, in_flight=self._reads_in_flight, tag=0
-        )
-        m.submodules.unpacker = unpacker = BeatUnpacker(
-            bus_bytes=self._bus_bytes, chip_width=self._chip_width, slots=self._slots
-        )
+        m.submodules.walker = walker = self._walker
+        m.submodules.addresses = addresses = self._addresses
+        m.submodules.unpacker = unpacker = self._unpacker
         m.submodules.rows = rows = SyncFIFO(
             width=len(unpacker.rows.payload.as_value()), depth=ROWS_AHEAD
         )

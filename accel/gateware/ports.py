@@ -78,7 +78,11 @@ class AccumulatorReadPort(wiring.Signature):
 
     def __init__(self, *, depth: int, cols: int, lanes: int) -> None:
         request = data.StructLayout(
-            {"address": unsigned(ceil_log2(2 * depth)), "slot": unsigned(ceil_log2(cols // lanes))}
+            {
+                "address": unsigned(ceil_log2(2 * depth)),
+                # Verilog has no vectors without bits: one that does not count stays.
+                "slot": unsigned(max(1, ceil_log2(cols // lanes))),
+            }
         )
         sums = data.ArrayLayout(signed(32), lanes)
         super().__init__(

@@ -48,7 +48,7 @@ class Requantizer(wiring.Component):
         The element of the *next* cycle is the first one with the parameters in staging.
     lane : In(LaneParameters)
         Staging.
-    output : In(OutputRange)
+    bounds : In(OutputRange)
         Staging.
     y : Out(signed(8))
 
@@ -74,7 +74,7 @@ class Requantizer(wiring.Component):
                 "x": In(signed(32)),
                 "first": In(1),
                 "lane": In(LaneParameters),
-                "output": In(OutputRange),
+                "bounds": In(OutputRange),
                 "y": Out(signed(8)),
             }
         )
@@ -110,11 +110,11 @@ class Requantizer(wiring.Component):
         right_bits = active(7, right[:3], "right_bits")
         narrow, increment = self._shift_right(m, high, right_bytes, right_bits)
 
-        output_zero = active(8, self.output.output_zero, "output_zero")
+        output_zero = active(8, self.bounds.output_zero, "output_zero")
         moved = _register(m, narrow + output_zero + increment, signed(11), "moved")
 
-        clamp_min = active(9, self.output.clamp_min, "clamp_min")
-        clamp_max = active(9, self.output.clamp_max, "clamp_max")
+        clamp_min = active(9, self.bounds.clamp_min, "clamp_min")
+        clamp_max = active(9, self.bounds.clamp_max, "clamp_max")
         with m.If(moved < clamp_min):
             m.d.sync += self.y.eq(clamp_min)
         with m.Elif(moved > clamp_max):

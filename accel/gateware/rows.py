@@ -116,7 +116,7 @@ class RowWalker(wiring.Component):
 
     Latency
     -------
-    Three cycles from a command to its first row, then one row per cycle; two cycles from the
+    Two cycles from a command to its first row, then one row per cycle; two cycles from the
     last row to the next command.
     """
 

@@ -31,8 +31,8 @@ class StampRecorder(wiring.Component):
 
     Latency
     -------
-    Two to four cycles from `stamp` to `count`. On average no more than one stamp per cycle; eight
-    cycles with several stamps each may follow one another.
+    Two cycles from `stamp` to `count`, and one more for every stamp before it that is not recorded
+    yet: one is recorded per cycle. Stamps of eight cycles wait; more are lost.
     """
 
     clear: In(1)

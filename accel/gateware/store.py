@@ -41,7 +41,12 @@ class StoreEngine(wiring.Component):
     scratchpad_words : int
         A power of two; chip addresses are cut to it.
     writes_in_flight : int
-        Bursts whose response may be outstanding.
+        Bursts whose response may be outstanding, at least 1.
+
+    Raises
+    ------
+    ValueError
+        For a bus or word width that is none of these, or no writes in flight.
 
     Members
     -------
@@ -64,22 +69,29 @@ class StoreEngine(wiring.Component):
 
     Latency
     -------
-    Five cycles from a command to its first address and its first scratchpad request; two from a
+    Four cycles from a command to its first address and its first scratchpad request; two from a
     response to its beat.
 
     Throughput
     ----------
     A beat or a word per cycle, whichever is wider. A row costs at least two cycles of address
-    issue, a command five.
+    issue, a command four.
     """
 
     def __init__(
         self, *, bus_bytes: int, rows: int, scratchpad_words: int, writes_in_flight: int = 4
     ) -> None:
         self._bus_bytes = bus_bytes
-        self._rows = rows
+        self._slot = slot = slot_bytes(rows)
         self._writes_in_flight = writes_in_flight
-        self._chip_width = (scratchpad_words - 1).bit_length()
+        width = (scratchpad_words - 1).bit_length()
+        # Made here and not in elaborate, so that what they cannot do is refused at once.
+        self._addresses = AddressChannel(
+            bus_bytes=bus_bytes, in_flight=writes_in_flight, tag=StoreTag
+        )
+        self._walker = RowWalker(chip_width=width, slots={Space.SCRATCHPAD: slot})
+        self._reader = WordReader(bus_bytes=bus_bytes, rows=rows, chip_width=width)
+        self._packer = BeatPacker(bus_bytes=bus_bytes, rows=rows, where=self._reader.where)
         super().__init__(
             {
                 "memory_base": In(32),
@@ -87,7 +99,7 @@ class StoreEngine(wiring.Component):
                 "complete": Out(Completion),
                 "busy": Out(1),
                 "axi": Out(WriteChannels(bus_bytes)),
-                "scratchpad": Out(ReadPort(self._chip_width, unsigned(8 * rows))),
+                "scratchpad": Out(ReadPort(width, unsigned(8 * rows))),
                 "fault": Out(BusFault),
                 "write_beat": Out(1),
             }
@@ -95,19 +107,10 @@ class StoreEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        slot = slot_bytes(self._rows)
-        m.submodules.walker = walker = RowWalker(
-            chip_width=self._chip_width, slots={Space.SCRATCHPAD: slot}
-        )
-        m.submodules.addresses = addresses = AddressChannel(
-            bus_bytes=self._bus_bytes, in_flight=self._writes_in_flight, tag=StoreTag
-        )
-        m.submodules.reader = reader = WordReader(
-            bus_bytes=self._bus_bytes, rows=self._rows, chip_width=self._chip_width
-        )
-        m.submodules.packer = packer = BeatPacker(
-            bus_bytes=self._bus_bytes, rows=self._rows, where=reader.where
-        )
+        m.submodules.walker = walker = self._walker
+        m.submodules.addresses = addresses = self._addresses
+        m.submodules.reader = reader = self._reader
+        m.submodules.packer = packer = self._packer
         m.submodules.rows = rows = SyncFIFO(
             width=len(reader.rows.payload.as_value()), depth=_ROWS_AHEAD
         )
@@ -134,7 +137,7 @@ class StoreEngine(wiring.Component):
             addresses.rows.payload.tag.post.eq(row.post),
             addresses.rows.payload.tag.stamp.eq(row.stamp),
             rows.w_en.eq(walker.rows.valid & addresses.rows.ready),
-            chip_row.place.eq(row.address[(slot - 1).bit_length() :]),
+            chip_row.place.eq(row.address[(self._slot - 1).bit_length() :]),
             *copy_row(chip_row, row),
             reader.rows.valid.eq(rows.r_rdy),
             reader.rows.payload.as_value().eq(rows.r_data),

@@ -58,16 +58,17 @@ class VectorEngine(wiring.Component):
 
     Latency
     -------
-    From the acceptance of a result's last read to its write, not counting the memory: 12 cycles
-    (ACC), 13 (SUM, MAX) or 15 (ADD, TABLE). `complete` comes two cycles after the last write.
-    From `command.valid` to the first read of an idle engine 13 cycles (uniform) or 15.
+    From `command.valid` to its acceptance by an idle engine 10 cycles, for its parameters; from
+    there to the first read 3. From a result's last response to its write 12 cycles (ACC),
+    13 (SUM, MAX) or 15 (ADD, TABLE). `complete` comes two cycles after the last write.
 
     Throughput
     ----------
     One operand per cycle without a gap between slices: a result per cycle for ACC and TABLE, one
-    in two for ADD. Between commands three idle cycles; when the operands come from somewhere else
-    than before, as many as they are on their way. A slice with parameters of its own can start no
-    sooner than 15 cycles after the first result of the slice before has been reduced.
+    in two for ADD. Between commands two idle cycles; 7 to 9 when the operands come from somewhere
+    else than before. A slice with parameters of its own can start no sooner than 11 cycles after
+    the first result of the slice before was reduced: with prompt memories 18 cycles (ACC),
+    18 (SUM, MAX) or 20 (TABLE) after that one's start, if that one is shorter.
 
     Raises
     ------

@@ -226,7 +226,7 @@ class VectorLanes(wiring.Component):
                 requantizer.x.eq(reducer.x),
                 requantizer.first.eq(self.taken),
                 requantizer.lane.eq(self.lane_staging[lane]),
-                requantizer.output.eq(self.output_staging),
+                requantizer.bounds.eq(self.output_staging),
                 self.result.data.word_select(lane, 8).eq(requantizer.y),
             ]
         return m

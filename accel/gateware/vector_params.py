@@ -18,7 +18,7 @@ class ParameterFetcher(wiring.Component):
     parameters come while the command before is still running. A uniform command's parameters take
     the same way, byte by byte, as if nine words had been read: so the order in which staging
     changes is always bias, multiplier, shift, a byte a cycle at most. The first byte of the bias
-    is written three cycles after `taken`, the first of the multiplier seven, the shift and the
+    is written four cycles after `taken`, the first of the multiplier eight, the shift and the
     output range ten or more: later than the requantiser's stages need what was there before.
 
     Parameters
@@ -140,23 +140,23 @@ class ParameterFetcher(wiring.Component):
         number = Cat(fields.bias, fields.multiplier, Const(0, 1), fields.shift)
         own = Signal(data.StructLayout({"valid": 1, "byte": 8}))
         by_unsent = Array(reversed([number.word_select(i, 8) for i in range(PARAM_WORDS)]))
-        m.d.comb += [own.valid.eq(sending & uniform), own.byte.eq(by_unsent[unsent])]
+        m.d.sync += [own.valid.eq(sending & uniform), own.byte.eq(by_unsent[unsent])]
         return own, sent
 
     def _receive(self, m: Module, slot: Signal, own: data.View) -> Signal:
         """Put the bytes that arrive into staging; return a pulse with the last one."""
-        lanes = range(self._lanes)
         response = self.memory.response
         arrived = Signal()
-        lane_bytes = Signal(data.ArrayLayout(8, self._lanes))
+        lane_bytes = Signal(data.ArrayLayout(8, self._lanes), reset_less=True)
         place = Signal(PARAM_WORDS, init=1)  # one-hot: where the byte belongs
         selected = response.data.word_select(slot, 8 * self._lanes)
         m.d.sync += [
             arrived.eq(response.valid | own.valid),
             lane_bytes.eq(Mux(own.valid, own.byte.replicate(self._lanes), selected)),
         ]
-        for lane in lanes:
-            staging = self.lane_staging[lane]
+        for lane in range(self._lanes):
+            staging = Signal(LaneParameters, name=f"staging{lane}", reset_less=True)
+            m.d.comb += self.lane_staging[lane].eq(staging)
             targets = [staging.bias.word_select(i, 8) for i in range(4)]
             targets += [staging.multiplier[8 * i : 8 * i + 8] for i in range(4)]
             targets += [staging.shift]

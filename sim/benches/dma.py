@@ -5,6 +5,7 @@ Every test runs with stalls never, sometimes and often, on the bus as on the chi
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import cocotb
@@ -93,7 +94,7 @@ class DmaBench:
     async def start(self) -> None:
         """Reset the engines and start everything around them."""
         dut = self.dut
-        cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+        Clock(dut.clk, 10, "ns").start()
         dut.rst.value = 1
         dut.memory_base.value = MEMORY_BASE
         for valid in ("load_command", "store_command", "load_boot"):
@@ -166,7 +167,7 @@ class DmaBench:
             dut.store_scratchpad_response_valid.value = int(response is not None)
             dut.store_scratchpad_response_data.value = response or 0
             await RisingEdge(dut.clk)
-            accepted = self._transfers("store_scratchpad_request")
+            accepted = self._transfers("store_scratchpad_request_")
             address = self._value("store_scratchpad_request") if accepted else 0
             pipeline.append(self.chip[Space.SCRATCHPAD][address] if accepted else None)
 
@@ -174,8 +175,8 @@ class DmaBench:
         return int(getattr(self.dut, name).value)
 
     def _transfers(self, name: str) -> bool:
-        return bool(self._value(f"{name}valid" if name.startswith("m_axi") else f"{name}_valid")
-                    and self._value(f"{name}ready" if name.startswith("m_axi") else f"{name}_ready"))
+        """Return whether the channel whose signals' names begin with `name` transfers."""
+        return bool(self._value(f"{name}valid") and self._value(f"{name}ready"))
 
     async def push(self, engine: Engine, transfer: Transfer, post: int, stamp: int) -> None:
         """Offer a command, and check that the engine is busy in the cycle after it took it."""
@@ -207,14 +208,23 @@ class DmaBench:
 
     def transfers(self, space: Space, count: int, memory_bytes: int) -> list[Transfer]:
         """Return `count` random commands, one of them a long row."""
-        sizes = {
-            "slot": self.slots[space],
-            "chip_words": self.chip_words[space],
-            "memory_bytes": memory_bytes,
-            "space": space,
-        }
-        result = [random_transfer(self.rng, **sizes) for _ in range(count - 1)]
-        long = long_row(self.rng, bus_bytes=self.config.bus_bytes, **sizes)
+        draw = partial(
+            random_transfer,
+            self.rng,
+            slot=self.slots[space],
+            chip_words=self.chip_words[space],
+            memory_bytes=memory_bytes,
+            space=space,
+        )
+        result = [draw() for _ in range(count - 1)]
+        long = long_row(
+            self.rng,
+            slot=self.slots[space],
+            bus_bytes=self.config.bus_bytes,
+            chip_words=self.chip_words[space],
+            memory_bytes=memory_bytes,
+            space=space,
+        )
         result.insert(self.rng.randrange(count), long)
         return result
 
@@ -308,7 +318,7 @@ async def loads_while_storing(dut: Any, stalls: str) -> None:
 @cocotb.test()
 @cocotb.parametrize(stalls=list(STALLS))
 async def boots(dut: Any, stalls: str) -> None:
-    """A boot request fills program memory, and completes as such only."""
+    """Fill program memory by a boot request, which completes as such only."""
     bench = DmaBench(dut, stalls)
     await bench.start()
     words = 300

@@ -12,7 +12,7 @@ from accel.gateware.store import StoreEngine
 __all__ = ["DmaTop"]
 
 
-class DmaTop(wiring.Component):
+class DmaTop(wiring.Component):  # type: ignore[misc]
     """Load and store engine of a configuration; the bench plays the on-chip memories.
 
     Parameters

@@ -20,7 +20,7 @@ def _leaves(value: Any) -> list[tuple[tuple[str, ...], Any]]:
     ]
 
 
-class Flat(wiring.Component):
+class Flat(wiring.Component):  # type: ignore[misc]
     """A component with flat ports: member path and field path joined by one underscore.
 
     `payload` is left out of the names, so that a stream `command` with a field `post` has the

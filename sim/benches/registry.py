@@ -59,6 +59,13 @@ def _emit_dma(config: Config) -> str:
     return emit_flat(DmaTop(config), name=TOPLEVEL)
 
 
+def _emit_requantizer(config: Config) -> str:
+    from accel.gateware.requantizer import Requantizer
+    from sim.benches.flat import emit_flat
+
+    return emit_flat(Requantizer(), name=TOPLEVEL)
+
+
 BENCHES: dict[str, Bench] = {
     bench.name: bench
     for bench in (
@@ -73,6 +80,12 @@ BENCHES: dict[str, Bench] = {
             description="load and store engines against cocotbext-axi, with back-pressure",
             emit=_emit_dma,
             module="sim.benches.dma",
+        ),
+        Bench(
+            name="requantizer",
+            description="one requantiser lane against numpy, random and extreme int32",
+            emit=_emit_requantizer,
+            module="sim.benches.requantizer",
         ),
     )
 }

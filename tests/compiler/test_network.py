@@ -29,11 +29,13 @@ def test_digits():
     np.testing.assert_array_equal(result, digits.y_tflm)
     assert len(digits.label) >= 20
     assert (result.argmax(axis=1) == digits.label).mean() >= 0.95
-    np.testing.assert_array_equal(digits.image[..., None], np.round((digits.x + 128) / 255 * 16))
+    np.testing.assert_array_equal(
+        digits.image[..., None], np.round((digits.x.astype(int) + 128) / 255 * 16)
+    )
 
 
 def chain(*steps, shape=(1, 4, 6, 2)) -> bytes:
-    """A model of reshapes (their shapes) and other operators, one after the other."""
+    """Return a model of reshapes (their shapes) and other operators, one after the other."""
     b = ModelBuilder()
     first = last = b.tensor("in", shape, 0.5, 2)
     for i, step in enumerate(steps):
@@ -85,8 +87,7 @@ def test_reshapes_that_move_nothing(steps):
     [
         (
             ["add", (1, 6, 8), "add"],
-            r"model: operator 2 ADD \(output tensor 't2'\): its input 't1' is a reshape of 4x6x2 "
-            r"to 1x6x8, which would move data",
+            r"model: operator 2 ADD \(output tensor 't2'\): its input 't1' is a reshape of .* to 1x6x8",
         ),
         (["softmax", "add"], r"its input 't0' is computed on the host"),
     ],

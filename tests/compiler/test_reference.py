@@ -72,7 +72,7 @@ def out_size(size: int, reach: int, stride: int, padding: int) -> int:
 
 
 def output_scale(rng: np.random.Generator, spread: float) -> float:
-    """A scale with which results fill the range, or mostly saturate, or mostly vanish."""
+    """Return a scale with which results fill the range, or mostly saturate, or mostly vanish."""
     return spread * 2.0 ** rng.uniform(-4, 3) / 64
 
 
@@ -165,6 +165,30 @@ def test_random_add(seed):
     y = b.tensor("y", x.shape, largest * 2.0 ** rng.uniform(-4, 4), zero_point(rng))
     b.operator("ADD", [x, z], y, options("Add", fusedActivationFunction=int(rng.integers(4))))
     compare(b.build([x, z], [y]), rng, f"seed {seed}")
+
+
+@pytest.mark.parametrize(
+    ("scale_a", "scale_b", "scale_y"),
+    [
+        (0.0714, 0.0392, 0.0931),
+        (0.05, 0.05, 0.1),
+        # Small steps of b become large steps of y: every bit of the operand's shift counts.
+        (1.0, 2.3e-6, 7e-6),
+        (1.0, 1e-12, 1.0),
+    ],
+)
+def test_add_of_every_pair(scale_a, scale_b, scale_y):
+    b = ModelBuilder()
+    shape = (1, 256, 256)
+    tensors = [b.tensor("a", shape, scale_a, -3), b.tensor("b", shape, scale_b, 5)]
+    y = b.tensor("y", shape, scale_y, -128 if scale_a == 0.05 else 7)
+    b.operator("ADD", tensors, y, options("Add"))
+    model = b.build(tensors, [y])
+    every = np.arange(-128, 128, dtype=np.int8)
+    inputs = [np.broadcast_to(v, (1, *shape)).copy() for v in (every[:, None], every)]
+    network = lower_graph(read_tflite(model))
+    expected = np.array(run_tflm(model, *inputs))
+    np.testing.assert_array_equal(evaluate(network, inputs)[0], expected.reshape(1, 256, 256))
 
 
 @pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])

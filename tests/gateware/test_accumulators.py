@@ -28,8 +28,8 @@ class Bench:
         self.responses = []  # (cycle, values)
         self.completions = []  # (cycle, post)
 
-    def run(self, want=lambda cycle: True, cycles=None, sum_width=WIDTH):
-        dut = Accumulators(cols=COLS, depth=DEPTH, lanes=LANES, sum_width=sum_width, lead=LEAD)
+    def run(self, want=lambda cycle: True, cycles=None, sum_width=WIDTH, lanes=LANES):
+        dut = Accumulators(cols=COLS, depth=DEPTH, lanes=lanes, sum_width=sum_width, lead=LEAD)
         end = cycles or max([*self.updates, len(self.reads)]) + 80
 
         async def testbench(ctx):
@@ -52,7 +52,7 @@ class Bench:
                     if ctx.get(dut.read.request.ready):
                         self.accepted.append((cycle, *self.reads.pop(0)))
                 if ctx.get(dut.read.response.valid):
-                    values = [ctx.get(dut.read.response.data[i]) for i in range(LANES)]
+                    values = [ctx.get(dut.read.response.data[i]) for i in range(lanes)]
                     self.responses.append((cycle, values))
                 if ctx.get(dut.complete.valid):
                     self.completions.append((cycle, ctx.get(dut.complete.post)))
@@ -118,6 +118,16 @@ def test_sums_wrap_at_32_bits():
     }
     bench = Bench(updates, [(0, 0), (0, 1)]).run(want=lambda cycle: cycle > 30, sum_width=32)
     assert [v for _, v in bench.responses] == [[least, most], [-2, 0]]
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_other_numbers_of_lanes(lanes):
+    """A slot of no bits, where one read returns all columns, selects them all."""
+    sums = np.array([3, -5, 7, -9])
+    updates = {1: (DEPTH + 2, 1, sums, 0), 5: (2, 1, 2 * sums, 0)}
+    reads = [(address, slot) for address in (DEPTH + 2, 2) for slot in range(COLS // lanes)]
+    bench = Bench(updates, reads).run(want=lambda cycle: cycle > 30, lanes=lanes)
+    assert sum((v for _, v in bench.responses), []) == [*sums, *(2 * sums)]
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.3, 0.8])

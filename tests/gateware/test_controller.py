@@ -73,7 +73,7 @@ def test_every_instruction_has_a_test() -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_register_register(name: str) -> None:
     rng = random.Random(name)
-    pairs = [(a, b) for a in EDGES[::2] for b in EDGES] + [(b, a) for a, b in zip(EDGES, EDGES[3:])]
+    pairs = [(a, b) for a in EDGES[::2] for b in EDGES] + [(b, a) for a, b in itertools.pairwise(EDGES)]
     pairs = rng.sample(pairs, 14) + [(0x80000000, MASK), (7, 0), (0xFFFFFFF9, 2), (2, 0xFFFFFFFD)]
     program, expected = asm.Program(), []
     encode = INSTRUCTIONS[name].encode
@@ -290,7 +290,9 @@ def test_tensor_operations(stalls: str) -> None:
         for pair in (0, 3):
             for write, funct3 in ((asm.tset, Funct3.TSET), (asm.tadd, Funct3.TADD)):
                 program.emit(write(engine, pair, 10 + pair, 11))
-                expected.append((funct3, engine << 5 | pair, 10 + pair, 11, values[pair], values[1]))
+                expected.append(
+                    (funct3, engine << 5 | pair, 10 + pair, 11, values[pair], values[1])
+                )
         post = 0b1111 & ~(1 << engine)
         program.emit(asm.tpush(engine, wait=0b1010, post=post, stamp=engine == Engine.STORE))
         expected.append((Funct3.TPUSH, engine << 5 | (engine == Engine.STORE), 0b1010, post))
@@ -345,7 +347,9 @@ def test_random_programs_agree_with_the_specification() -> None:
         program.emit([asm.addi(n, 0, 0) for n in range(1, 4)])
         skip = False
         for step in range(60):
-            name = rng.choice([n for n in names if rng.random() < 0.3 or n[:3] not in ("div", "rem")])
+            name = rng.choice(
+                [n for n in names if rng.random() < 0.3 or n[:3] not in ("div", "rem")]
+            )
             rd, rs1, rs2 = (rng.randrange(8) for _ in range(3))
             offset = rng.randrange(64)
             value: int | None = None

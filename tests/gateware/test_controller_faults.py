@@ -1,6 +1,5 @@
-"""Faults, stops and the cycle counts that the controller's contract states."""
-
 # amaranth: UnusedElaboratable=no
+"""Faults, stops and the cycle counts that the controller's contract states."""
 
 import pytest
 

@@ -42,8 +42,9 @@ class Harness:
         self.written = []  # (cycle, space, address, data)
         self.complete = []  # (cycle, post, stamp)
         self.faults = []  # (cause, address)
+        self.offer_cycle = None
+        self.address_cycles = []
         self.first_beat = None
-        self.last_address = None
         self.bad_beats = ()
         self.cycle = 0
         self._bus_bytes = bus_bytes
@@ -109,7 +110,7 @@ class Harness:
                 assert arvalid and previous == address, "an offered address changed"
             previous = address if arvalid and not arready else None
             if arvalid and arready:
-                self.last_address = self.cycle
+                self.address_cycles.append(self.cycle)
                 self.monitor.address(*address)
                 for i in range(address[1] + 1):
                     at = (address[0] + i * self._bus_bytes - MEMORY_BASE) % (1 << 32)
@@ -140,6 +141,7 @@ class Harness:
             if fault.valid:
                 self.faults.append((fault.cause, fault.address))
             self.cycle += 1
+            assert self.cycle < 20000, "does not finish"
 
     async def push(self, ctx, transfer, post=0, stamp=0):
         command = self.dut.command
@@ -149,12 +151,12 @@ class Harness:
         ctx.set(command.payload.post, post)
         ctx.set(command.payload.stamp, stamp)
         ctx.set(command.valid, 1)
+        self.offer_cycle = self.cycle
         await ctx.tick().until(command.ready)
         ctx.set(command.valid, 0)
         assert ctx.get(self.dut.busy), "not busy in the cycle after a command was taken"
 
     def run(self, body):
-        print(f"seed: {self.rng!r}")
         sim = Simulator(self.dut)
         sim.add_clock(1e-8)
         sim.add_testbench(self.serve, background=True)
@@ -164,7 +166,7 @@ class Harness:
             await body(ctx)
 
         sim.add_testbench(testbench)
-        sim.run_until(1e-8 * 20000)
+        sim.run()
 
     def run_transfers(self, transfers):
         tags = [(self.rng.randrange(16), self.rng.randrange(2)) for _ in transfers]
@@ -221,6 +223,12 @@ def test_throughput(bus_bytes, rows, words, count):
     assert least <= spent + 1 <= least + 1 + bubbles
 
 
+def test_first_address_comes_four_cycles_after_its_command():
+    harness = Harness()
+    harness.run_transfers([harness.transfer(Space.TABLE, words=4)])
+    assert harness.address_cycles[0] - harness.offer_cycle == 4
+
+
 def test_completion_is_two_cycles_after_the_last_word():
     harness = Harness()
     harness.run_transfers([harness.transfer(Space.WEIGHTS, words=9, memory_address=8)])
@@ -233,7 +241,7 @@ def test_addresses_of_the_next_command_go_out_while_data_arrive():
         harness.transfer(Space.SCRATCHPAD, words=8, memory_address=4096 * i) for i in range(3)
     ]
     harness.run_transfers(transfers)
-    assert harness.last_address < harness.first_beat
+    assert harness.address_cycles[-1] < harness.first_beat
 
 
 def test_error_response_is_reported_and_the_engine_goes_on():

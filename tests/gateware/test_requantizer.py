@@ -73,7 +73,7 @@ def requantise(slices, *, skew=0):
                 ctx.set(dut.first, 0)
             junk = random_parameters(rng)
             for name, value in junk.items():
-                owner = dut.lane if name in ("bias", "multiplier", "shift") else dut.output
+                owner = dut.lane if name in ("bias", "multiplier", "shift") else dut.bounds
                 kept, until = held.get(name, (0, -1))
                 ctx.set(owner[name], kept if cycle <= until else value)
             await ctx.tick()

@@ -92,9 +92,7 @@ def matmul_by_loops(c: Config, s: Spaces, f: dict[str, int]) -> None:
     )
     for i in range(len(address)):
         tile, pixel = divmod(i, pixels)
-        inside = (
-            0 <= signed16(y[i]) < f["input_height"] and 0 <= signed16(x[i]) < f["input_width"]
-        )
+        inside = 0 <= signed16(y[i]) < f["input_height"] and 0 <= signed16(x[i]) < f["input_width"]
         word = s.scratchpad[address[i] % len(s.scratchpad)]
         values = [int(v) if inside else f["pad_value"] for v in word]
         entry = f["acc_address"] + pixel
@@ -197,17 +195,21 @@ def random_matmul(c: Config, r: random.Random) -> dict[str, int]:
         steps[f"step_{level}_y"] = r.randint(-3, 3)
         steps[f"step_{level}_x"] = r.randint(-3, 3) if r.random() < 0.9 else -(1 << 15)
     half = r.randint(0, 1) * c.acc_depth
-    return counts | steps | {
-        "input_address": r.randint(0, CHIP - 1),
-        "input_y": r.randint(-2, 3),
-        "input_x": r.randint(-2, 3),
-        "weight_address": r.randint(0, c.weight_words - 1),
-        "acc_address": half + r.randint(0, c.acc_depth - pixels),
-        "accumulate": r.randint(0, 1),
-        "pad_value": r.randint(-128, 127),
-        "input_height": r.choice((1, 3, 5, 65535)),
-        "input_width": r.choice((1, 3, 5, 65535)),
-    }
+    return (
+        counts
+        | steps
+        | {
+            "input_address": r.randint(0, CHIP - 1),
+            "input_y": r.randint(-2, 3),
+            "input_x": r.randint(-2, 3),
+            "weight_address": r.randint(0, c.weight_words - 1),
+            "acc_address": half + r.randint(0, c.acc_depth - pixels),
+            "accumulate": r.randint(0, 1),
+            "pad_value": r.randint(-128, 127),
+            "input_height": r.choice((1, 3, 5, 65535)),
+            "input_width": r.choice((1, 3, 5, 65535)),
+        }
+    )
 
 
 def random_vector(c: Config, r: random.Random) -> dict[str, int]:

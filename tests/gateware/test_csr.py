@@ -1,0 +1,370 @@
+# amaranth: UnusedElaboratable=no
+"""The control registers over their AXI4-Lite window, with the controller played by the test."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from amaranth.sim import Simulator
+
+from accel import regmap
+from accel.gateware.axi import Response
+from accel.gateware.csr import ControlRegisters
+from accel.isa import ISA_VERSION
+from accel.regmap import Cause, Control, Status
+
+STALLS = {"never": 0.0, "sometimes": 0.4, "often": 0.85}
+FINGERPRINT = 0x89ABCDEF
+READ_WRITE = [r for r in regmap.REGISTERS if r.access == "rw"]
+
+
+class Host:
+    """Drives the bus; every channel stalls with the given probability."""
+
+    def __init__(self, ctx: Any, dut: ControlRegisters, stall: float = 0.0, seed: int = 0) -> None:
+        self._ctx, self._dut = ctx, dut
+        self._stall = stall
+        self._random = random.Random(seed)
+
+    async def _pause(self) -> None:
+        while self._random.random() < self._stall:
+            await self._ctx.tick()
+
+    async def _send(self, channel: str, **values: int) -> None:
+        ctx, bus = self._ctx, self._dut.bus
+        await self._pause()
+        for name, value in values.items():
+            ctx.set(getattr(bus, channel + name), value)
+        ctx.set(getattr(bus, f"{channel}valid"), 1)
+        await ctx.tick().until(getattr(bus, f"{channel}ready"))
+        ctx.set(getattr(bus, f"{channel}valid"), 0)
+
+    async def _receive(self, channel: str, *names: str) -> list[int]:
+        ctx, bus = self._ctx, self._dut.bus
+        await self._pause()
+        ctx.set(getattr(bus, f"{channel}ready"), 1)
+        ports = [getattr(bus, channel + name) for name in names]
+        values = await ctx.tick().sample(*ports).until(getattr(bus, f"{channel}valid"))
+        ctx.set(getattr(bus, f"{channel}ready"), 0)
+        return list(values)
+
+    async def write_offset(self, offset: int, value: int, strobe: int = 15) -> int:
+        """Write; address or data first, at random. Return the response."""
+        channels = [("aw", {"addr": offset}), ("w", {"data": value, "strb": strobe})]
+        if self._random.random() < 0.5:
+            channels.reverse()
+        for channel, values in channels:
+            await self._send(channel, **values)
+        (response,) = await self._receive("b", "resp")
+        return response
+
+    async def read_offset(self, offset: int) -> tuple[int, int]:
+        """Return data and response."""
+        await self._send("ar", addr=offset)
+        value, response = await self._receive("r", "data", "resp")
+        return value, response
+
+    async def write(self, name: str, value: int) -> None:
+        assert await self.write_offset(regmap.address(name), value) == Response.OKAY.value
+
+    async def read(self, name: str) -> int:
+        value, response = await self.read_offset(regmap.address(name))
+        assert response == Response.OKAY.value
+        return value
+
+    async def status(self) -> Status:
+        return Status(await self.read("STATUS"))
+
+
+def simulate(body: Callable[..., Any], stall: float = 0.0, seed: int = 0) -> None:
+    """Run `body(ctx, dut, host)` on fresh control registers."""
+    dut = ControlRegisters(fingerprint=FINGERPRINT, rows=12, cols=16, lanes=4, bus_bytes=8)
+
+    async def testbench(ctx: Any) -> None:
+        await body(ctx, dut, Host(ctx, dut, stall, seed))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+async def pulse(ctx: Any, signal: Any) -> None:
+    ctx.set(signal, 1)
+    await ctx.tick()
+    ctx.set(signal, 0)
+
+
+async def core_fault(ctx: Any, dut: ControlRegisters, cause: Cause, address: int, pc: int) -> None:
+    ctx.set(dut.core_fault, {"valid": 1, "cause": cause, "address": address, "pc": pc})
+    await ctx.tick()
+    ctx.set(dut.core_fault.valid, 0)
+
+
+@pytest.mark.parametrize("stall", STALLS)
+def test_identity_and_reset_values(stall: str) -> None:
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        constants = {
+            "ID": int.from_bytes(b"SYST", "little"),
+            "VERSION": ISA_VERSION,
+            "FINGERPRINT": FINGERPRINT,
+            "SHAPE": 12 | 16 << 8 | 4 << 16 | 8 << 24,
+        }
+        for register in regmap.REGISTERS:
+            assert await host.read(register.name) == constants.get(register.name, 0), register
+
+    simulate(body, STALLS[stall], seed=1)
+
+
+@pytest.mark.parametrize("stall", STALLS)
+def test_read_write_registers_keep_their_bytes(stall: str) -> None:
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        for n, register in enumerate(READ_WRITE):
+            await host.write(register.name, 0x11223344 + n)
+            response = await host.write_offset(register.offset, 0xAABBCCDD, strobe=0b0110)
+            assert response == Response.OKAY.value
+            assert await host.write_offset(register.offset, 0, strobe=0) == Response.OKAY.value
+        for n, register in enumerate(READ_WRITE):
+            assert await host.read(register.name) == 0x11BBCC44 + n
+        assert ctx.get(dut.memory_base) == await host.read("MEMORY_BASE")
+
+    simulate(body, STALLS[stall], seed=2)
+
+
+def test_read_only_registers_do_not_change() -> None:
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        for register in regmap.REGISTERS:
+            if register.access == "ro":
+                before = await host.read(register.name)
+                await host.write(register.name, ~before & 0xFFFFFFFF)
+                assert await host.read(register.name) == before
+
+    simulate(body)
+
+
+def test_offsets_without_a_register_are_errors() -> None:
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        known = {r.offset for r in regmap.REGISTERS}
+        for offset in [*range(0x68), 0x100, 0x410, 0x810, 0xFFC]:
+            expected = (Response.OKAY if offset in known else Response.SLVERR).value
+            value, response = await host.read_offset(offset)
+            assert (offset, response) == (offset, expected)
+            if expected:
+                assert value == 0
+                assert await host.write_offset(offset, 0xFFFFFFFF) == expected
+        assert await host.status() == Status(0)
+        assert await host.read("MEMORY_BASE") == 0
+
+    simulate(body)
+
+
+def test_latency() -> None:
+    """Two cycles from address (and data) to the response, as the docstring says."""
+
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        for signals, valid in (
+            ((dut.bus.arvalid,), dut.bus.rvalid),
+            ((dut.bus.awvalid, dut.bus.wvalid), dut.bus.bvalid),
+        ):
+            for signal in signals:
+                ctx.set(signal, 1)
+            await ctx.tick()
+            for signal in signals:
+                ctx.set(signal, 0)
+            assert not ctx.get(valid)
+            await ctx.tick()
+            assert ctx.get(valid)
+
+    simulate(body)
+
+
+def test_run() -> None:
+    """START, counters, TDONE, interrupt, CLEAR, and a second run that starts from zero."""
+
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        await host.write("IRQ_ENABLE", 1)
+        for exit_code in (7, 0xFFFFFFFF):
+            await host._send("aw", addr=regmap.address("CONTROL"))
+            await host._send("w", data=Control.START, strb=1)
+            await ctx.tick().until(dut.run)
+            # `until` sampled `run` before the edge: that was the one cycle of both pulses.
+            assert not ctx.get(dut.run) and not ctx.get(dut.core_start)
+            assert ctx.get(dut.cycles) == 1
+            await host._receive("b", "resp")
+            assert await host.status() == Status.BUSY
+            assert not ctx.get(dut.irq)
+            await host.write("CONTROL", Control.START)  # ignored
+            await host.write("CONTROL", Control.LOAD)
+            assert not ctx.get(dut.run) and not ctx.get(dut.boot.valid)
+            for signal, count in ((dut.retired, 5), (dut.read_beat, 3), (dut.write_beat, 2)):
+                ctx.set(signal, 1)
+                await ctx.tick().repeat(count)
+                ctx.set(signal, 0)
+            ctx.set(dut.exit_code, exit_code)
+            cycles = ctx.get(dut.cycles)
+            # The controller's `retired` comes one cycle after TDONE executed.
+            await pulse(ctx, dut.core_done)
+            ctx.set(dut.exit_code, 0)
+            assert ctx.get(dut.irq)
+            await pulse(ctx, dut.retired)
+            assert await host.status() == Status.DONE | Status.IRQ
+            assert await host.read("CYCLES") == cycles + 1
+            assert await host.read("CYCLES_HIGH") == 0
+            assert await host.read("EXIT_CODE") == exit_code
+            assert await host.read("INSTRUCTIONS") == 6
+            assert await host.read("READ_BEATS") == 3
+            assert await host.read("WRITE_BEATS") == 2
+            assert await host.read("CAUSE") == Cause.NONE
+            await host.write("IRQ_ENABLE", 0)
+            assert not ctx.get(dut.irq)
+            assert await host.status() == Status.DONE
+            await host.write("IRQ_ENABLE", 1)
+            await host.write("CONTROL", Control.CLEAR)
+            assert not ctx.get(dut.irq)
+            assert await host.status() == Status(0)
+
+    simulate(body)
+
+
+@pytest.mark.parametrize("wait", [0, 5])
+def test_load(wait: int) -> None:
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        await host.write("PROGRAM_ADDRESS", 0x12345640)
+        await host.write("PROGRAM_WORDS", 321)
+        await host.write("CONTROL", Control.LOAD | Control.START)
+        for _ in range(wait):
+            await ctx.tick()
+        request = ctx.get(dut.boot.payload)
+        assert (request.memory_address, request.words) == (0x12345640, 321)
+        assert ctx.get(dut.boot.valid)
+        ctx.set(dut.boot.ready, 1)
+        await ctx.tick()
+        assert not ctx.get(dut.boot.valid)
+        assert not ctx.get(dut.run)
+        assert await host.status() == Status.BUSY
+        await host.write("CONTROL", Control.START)
+        assert await host.status() == Status.BUSY
+        await pulse(ctx, dut.boot_complete)
+        assert await host.status() == Status.DONE
+        # A start needs no CLEAR after a run that ended well.
+        await host.write("CONTROL", Control.START)
+        assert await host.status() == Status.BUSY
+
+    simulate(body)
+
+
+def test_fault_of_the_controller() -> None:
+    """The first fault is kept; CLEAR resets; nothing starts before."""
+
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        await host.write("IRQ_ENABLE", 1)
+        await host.write("CONTROL", Control.START)
+        await core_fault(ctx, dut, Cause.LOAD_FAULT, 0xFFFFFFFC, 0x124)
+        assert ctx.get(dut.irq) and ctx.get(dut.halt)
+        await core_fault(ctx, dut, Cause.BREAKPOINT, 1, 2)
+        await pulse(ctx, dut.core_done)
+        assert await host.status() == Status.ERROR | Status.IRQ
+        for name, value in (
+            ("CAUSE", Cause.LOAD_FAULT),
+            ("CAUSE_ADDRESS", 0xFFFFFFFC),
+            ("CAUSE_PC", 0x124),
+        ):
+            assert await host.read(name) == value
+        cycles = await host.read("CYCLES")
+        await host.write("CONTROL", Control.START)
+        await host.write("CONTROL", Control.LOAD)
+        assert await host.status() == Status.ERROR | Status.IRQ
+        assert await host.read("CYCLES") == cycles
+        clears = 0
+        await host._send("aw", addr=regmap.address("CONTROL"))
+        await host._send("w", data=Control.CLEAR, strb=1)
+        for _ in range(4):
+            clears += ctx.get(dut.clear)
+            await ctx.tick()
+        await host._receive("b", "resp")
+        assert clears == 1
+        assert await host.status() == Status(0)
+        for name in ("CAUSE", "CAUSE_ADDRESS", "CAUSE_PC"):
+            assert await host.read(name) == 0
+        assert not ctx.get(dut.halt) and not ctx.get(dut.irq)
+        await host.write("CONTROL", Control.START)
+        assert await host.status() == Status.BUSY
+
+    simulate(body)
+
+
+@pytest.mark.parametrize("while_loading", [False, True])
+def test_fault_of_an_engine(while_loading: bool) -> None:
+    """A bus error ends a run or a load; with the controller's in the same cycle, it goes first."""
+
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        await host.write("CONTROL", Control.LOAD if while_loading else Control.START)
+        ctx.set(dut.engine_fault, {"valid": 1, "cause": Cause.READ_RESPONSE, "address": 0x80001000})
+        await core_fault(ctx, dut, Cause.BREAKPOINT, 1, 2)
+        ctx.set(dut.engine_fault.valid, 0)
+        await pulse(ctx, dut.boot_complete)
+        assert await host.status() == Status.ERROR
+        assert not ctx.get(dut.irq)
+        assert await host.read("CAUSE") == Cause.READ_RESPONSE
+        assert await host.read("CAUSE_ADDRESS") == 0x80001000
+        assert await host.read("CAUSE_PC") == 0
+        await host.write("CONTROL", Control.CLEAR)
+        assert not ctx.get(dut.boot.valid)
+        assert await host.status() == Status(0)
+
+    simulate(body)
+
+
+def test_stamps() -> None:
+    """Single, coinciding and back-to-back stamps, each with its own cycle; none is lost."""
+
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        rng = random.Random(3)
+        for _ in range(2):
+            await host.write("CONTROL", Control.START)
+            expected = []
+            for mask in [1, 8, 0b1111, 0b1010, 0b0111, 0, 0, *rng.choices([0, 0, 0, 2, 5], k=60)]:
+                ctx.set(dut.stamp, mask)
+                expected += [ctx.get(dut.cycles)] * mask.bit_count()
+                await ctx.tick()
+            ctx.set(dut.stamp, 0)
+            await pulse(ctx, dut.core_done)
+            await ctx.tick().repeat(8)  # the queue of stamps runs empty
+            assert await host.read("STAMP_COUNT") == len(expected)
+            for index, value in enumerate(expected):
+                await host.write("STAMP_INDEX", index)
+                assert await host.read("STAMP") == value
+            await host.write("CONTROL", Control.CLEAR)
+
+    simulate(body)
+
+
+def test_stamps_beyond_the_memory_are_counted() -> None:
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        await host.write("CONTROL", Control.START)
+        first = ctx.get(dut.cycles)
+        ctx.set(dut.stamp, 4)
+        await ctx.tick().repeat(300)
+        ctx.set(dut.stamp, 0)
+        await pulse(ctx, dut.core_done)
+        assert await host.read("STAMP_COUNT") == 300
+        for index in (0, 43, 44, 255):
+            await host.write("STAMP_INDEX", index)
+            assert await host.read("STAMP") == first + index
+
+    simulate(body)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fingerprint": 1 << 32}, "Fingerprint must have 32 bits, not 4294967296"),
+        ({"rows": 256}, "rows must be from 1 to 255, not 256"),
+        ({"lanes": 0}, "lanes must be from 1 to 255, not 0"),
+    ],
+)
+def test_impossible_parameters(changes: dict[str, int], message: str) -> None:
+    shape = {"fingerprint": 1, "rows": 4, "cols": 4, "lanes": 2, "bus_bytes": 4}
+    with pytest.raises(ValueError, match=message):
+        ControlRegisters(**{**shape, **changes})
