@@ -39,10 +39,11 @@ class _Reporter:
         self._console = console
         self._text = text
         self._task = self._bar.add_task(text, total=total)
+        self._open = True
+        self._started = False
         self._timer = threading.Timer(DELAY_SECONDS, self.show)
         self._timer.daemon = True
         self._timer.start()
-        self._open = True
 
     def show(self) -> None:
         """Show the bar; on a stream that is no terminal print one line."""
@@ -53,6 +54,7 @@ class _Reporter:
                 self._console.print(f"{self._text} ...", highlight=False)
             else:
                 self._bar.start()
+                self._started = True
 
     def advance(self, units: int = 1) -> None:
         """Count `units` of work as done."""
@@ -64,7 +66,8 @@ class _Reporter:
         self._timer.cancel()
         with self._lock:
             self._open = False
-            self._bar.stop()
+            if self._started:
+                self._bar.stop()
 
 
 @contextmanager

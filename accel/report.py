@@ -36,22 +36,30 @@ def _layer_cycles(image: Image, stats: RunStats) -> list[int]:
     return cycles
 
 
+def _utilization(macs: int, cycles: int | None, peak: int) -> float | None:
+    if cycles is None:
+        return None
+    return macs / (cycles * peak) if cycles else 0.0
+
+
 def make_report(image: Image, stats: Sequence[RunStats], device: str) -> dict[str, Any]:
-    """Return the report of one or more inferences, as docs/report.md describes it.
+    """Return the report of inferences, as docs/report.md describes it; without any, its frame.
 
     Parameters
     ----------
     image : Image
     stats : sequence of RunStats
-        One per inference. The longest one gives the cycles, also of the layers.
+        One per inference. The longest one gives the cycles, also of the layers. Empty: what is
+        measured is None.
     device : str
         Name of the device.
     """
     config = image.config
     peak = config.macs_per_cycle
-    worst = max(stats, key=lambda s: s.cycles)
+    worst = max(stats, key=lambda s: s.cycles, default=None)
     layers = []
-    for layer, cycles in zip(image.layers, _layer_cycles(image, worst), strict=True):
+    shares = [None] * len(image.layers) if worst is None else _layer_cycles(image, worst)
+    for layer, cycles in zip(image.layers, shares, strict=True):
         layers.append(
             {
                 "index": layer.index,
@@ -62,7 +70,7 @@ def make_report(image: Image, stats: Sequence[RunStats], device: str) -> dict[st
                 "cycles": cycles,
                 "busy": None,
                 "stalls": dict.fromkeys(STALLS),
-                "utilization": layer.macs / (cycles * peak) if cycles else 0.0,
+                "utilization": _utilization(layer.macs, cycles, peak),
                 "bytes_read": None,
                 "bytes_written": None,
             }
@@ -72,12 +80,12 @@ def make_report(image: Image, stats: Sequence[RunStats], device: str) -> dict[st
         "config": config.name,
         "device": device,
         "inferences": len(stats),
-        "cycles": worst.cycles,
+        "cycles": None if worst is None else worst.cycles,
         "macs": image.macs,
         "peak_macs_per_cycle": peak,
-        "utilization": image.macs / (worst.cycles * peak) if worst.cycles else 0.0,
-        "bytes_read": worst.read_beats * config.bus_bytes,
-        "bytes_written": worst.write_beats * config.bus_bytes,
+        "utilization": _utilization(image.macs, None if worst is None else worst.cycles, peak),
+        "bytes_read": None if worst is None else worst.read_beats * config.bus_bytes,
+        "bytes_written": None if worst is None else worst.write_beats * config.bus_bytes,
         "layers": layers,
     }
 

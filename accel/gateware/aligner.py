@@ -19,7 +19,7 @@ class Aligner(wiring.Component):
     zero_extend : In(1)
         A loaded byte or halfword is unsigned.
     word : In(32)
-        What memory returned for a load.
+        What memory returned for a load. For 0, `loaded` is 0.
     loaded : Out(32)
     data : In(32)
         What to store.

@@ -57,7 +57,7 @@ class Controller(wiring.Component):
     -------
     One cycle per instruction, but: taken backward branch and JAL 2; other taken branch, or a
     backward one not taken, 4; FENCE.I 4; JALR 5; load 3; store 2, more while the load engine writes
-    program memory; shift 2; TREAD 2; mul* 8, div* and rem* 36; tensor operations until they are
+    program memory; shift 2; TREAD 2; mul* 8, div* and rem* 37; tensor operations until they are
     accepted.
     """
 

@@ -175,7 +175,7 @@ class Execute(wiring.Component):
                 active
                 & Mux(
                     c.several,
-                    third | (second & ~c.load & ~(c.jalr & bad_address)),
+                    third | (second & ~c.load ),
                     ~(c.jal & bad_target),
                 )
                 & c.writes
@@ -183,23 +183,21 @@ class Execute(wiring.Component):
             self.write_back.forward.eq(valid & c.writes),
             self.write_back.register.eq(x.word[0:5]),
             self.write_back.data.eq(
-                _only(c.sum, alu.sum)
-                | (alu.less & c.compare)
-                | alu.bits
-                | _only(c.slow, slow)
-                | _only(c.load, aligner.loaded)
+                # `slow` and `loaded` are 0 but in the phase in which they are the result.
+                _only(c.sum, alu.sum) | (alu.less & c.compare) | alu.bits | slow | aligner.loaded
             ),
             # Loose, for speed: reading for a load that is dropped, or twice, does no harm.
             self.steal.valid.eq(valid & c.load & ~third & ~self.redirect.valid),
             self.steal.address.eq(alu.sum[2:]),
-            self.write.valid.eq(active & second & c.store & ~bad_address),
+            self.write.valid.eq(active & second & c.store),
             self.storing.eq(second & c.store),
             self.done.eq(active & c.tdone),
             self.exit_code.eq(x.a),
         ]
         m.d.sync += [
             self.retired.eq(active & complete & ~fault),
-            slow.eq(slow_result),
+            slow.eq(Mux(first, slow_result, 0)),
+            aligner.word.eq(Mux(active & second & c.load, self.data, 0)),
             second.eq(active & ~complete & ((first & c.several & first_over) | (second & c.store))),
             third.eq(active & second & c.load),
         ]
@@ -270,7 +268,6 @@ class Execute(wiring.Component):
     ) -> Signal:
         """Join the aligner to the memory; return whether `address` is refused."""
         c = x.control
-        m.d.sync += aligner.word.eq(self.data)
         m.d.comb += [
             aligner.offset.eq(address[:2]),
             aligner.size.eq(x.word[5:7]),

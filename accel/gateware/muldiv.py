@@ -25,7 +25,7 @@ class MultiplyDivide(wiring.Component):
 
     Latency
     -------
-    From `start` to `done`: multiplications 6 cycles, divisions and remainders 34.
+    From `start` to `done`: multiplications 6 cycles, divisions and remainders 35.
     """
 
     start: In(1)
@@ -85,6 +85,8 @@ class MultiplyDivide(wiring.Component):
         step = Signal(range(33))
         prepare = Signal()
         finish = Signal()
+        done = Signal()
+        negate_result = Signal()
         # One conditional negation serves both operands and the result.
         value = Signal(32)
         negate = Signal()
@@ -92,10 +94,7 @@ class MultiplyDivide(wiring.Component):
         m.d.comb += negated.eq((value ^ negate.replicate(32)) + negate)
         with m.If(finish):
             m.d.comb += value.eq(Mux(wants_remainder, remainder, quotient))
-            m.d.comb += negate.eq(
-                is_signed
-                & Mux(wants_remainder, self.a[31], (self.a[31] ^ self.b[31]) & divisor.any())
-            )
+            m.d.comb += negate.eq(negate_result)
         with m.Elif(prepare):
             m.d.comb += [value.eq(self.b), negate.eq(is_signed & self.b[31])]
         with m.Else():
@@ -104,7 +103,16 @@ class MultiplyDivide(wiring.Component):
         difference = Signal(33)
         shifted = Cat(quotient[31], remainder)
         m.d.comb += difference.eq(shifted - divisor)
-        m.d.sync += [prepare.eq(self.start & self.funct3[2]), finish.eq(step == 1)]
+        m.d.sync += [
+            prepare.eq(self.start & self.funct3[2]),
+            finish.eq(step == 1),
+            done.eq(finish),
+            # A quotient by zero is -1 whatever the signs.
+            negate_result.eq(
+                is_signed
+                & Mux(wants_remainder, self.a[31], (self.a[31] ^ self.b[31]) & divisor.any())
+            ),
+        ]
         with m.If(prepare):
             m.d.sync += [divisor.eq(negated), remainder.eq(0), step.eq(32)]
         with m.Elif(step.any()):
@@ -113,8 +121,8 @@ class MultiplyDivide(wiring.Component):
                 remainder.eq(Mux(difference[32], shifted[:32], difference[:32])),
                 quotient.eq(Cat(~difference[32], quotient[:31])),
             ]
-        with m.If(self.start):
+        with m.If(self.start | finish):
             m.d.sync += quotient.eq(negated)
         with m.If(self.cancel):
-            m.d.sync += [prepare.eq(0), finish.eq(0), step.eq(0)]
-        return finish, negated
+            m.d.sync += [prepare.eq(0), finish.eq(0), done.eq(0), step.eq(0)]
+        return done, quotient

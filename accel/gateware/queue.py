@@ -1,5 +1,7 @@
 """The command queue of one engine: register writes, tokens, and the command they make."""
 
+from collections.abc import Mapping
+
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
@@ -34,6 +36,8 @@ class CommandQueue(wiring.Component):
         The engine's command from isa.
     depth : int
         Entries held; they sit in distributed RAM.
+    address_bits : mapping of str to int, optional
+        Bits that a field alone in its register really has; the memory it addresses needs no more.
 
     Members
     -------
@@ -53,9 +57,12 @@ class CommandQueue(wiring.Component):
     Two cycles from an entry to its effect; one entry per cycle.
     """
 
-    def __init__(self, *, command: Command, depth: int) -> None:
+    def __init__(
+        self, *, command: Command, depth: int, address_bits: Mapping[str, int] | None = None
+    ) -> None:
         self._command = command
         self._depth = depth
+        self._address_bits = dict(address_bits or {})
         super().__init__(
             {
                 "entries": In(stream.Signature(QueueEntry)),
@@ -94,6 +101,7 @@ class CommandQueue(wiring.Component):
             m.d.sync += self.command.valid.eq(0)
 
         registers = self.command.payload.fields.as_value()
+        widths = self._register_widths()
         with m.If(head_valid & ~head.push):
             # A command on offer is the register file itself: it must be taken before a change.
             with m.If(output_free):
@@ -101,8 +109,8 @@ class CommandQueue(wiring.Component):
                 with m.Switch(head.pair):
                     for pair in range(self._command.pairs):
                         with m.Case(pair):
-                            low = registers[64 * pair : 64 * pair + 32]
-                            high = registers[64 * pair + 32 : 64 * pair + 64]
+                            low = registers[64 * pair :][: widths[2 * pair]]
+                            high = registers[64 * pair + 32 :][: widths[2 * pair + 1]]
                             m.d.sync += [
                                 low.eq(Mux(head.add, low, 0) + head.a),
                                 high.eq(Mux(head.add, high, 0) + head.b),
@@ -118,3 +126,14 @@ class CommandQueue(wiring.Component):
                 ]
         m.d.comb += self.empty.eq(~fifo.r_rdy & ~head_valid & ~self.command.valid)
         return m
+
+    def _register_widths(self) -> list[int]:
+        """Return the bits that each register needs; sums are modulo, so lower bits are enough."""
+        widths = []
+        for register in range(self._command.registers):
+            fields = [f for f in self._command.fields if f.register == register]
+            width = max((f.lsb + f.width for f in fields), default=0)
+            if len(fields) == 1:
+                width = min(width, self._address_bits.get(fields[0].name, width))
+            widths.append(width)
+        return widths

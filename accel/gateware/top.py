@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
+from amaranth.utils import ceil_log2
 
 from accel.config import Config
 from accel.gateware.axi import AXI4LiteSignature, AXI4Signature
@@ -16,7 +17,7 @@ from accel.gateware.scratchpad import Scratchpad
 from accel.gateware.store import StoreEngine
 from accel.gateware.vector import VectorEngine
 from accel.gateware.weights import WeightMemory
-from accel.isa import COMMANDS, Engine
+from accel.isa import COMMANDS, TABLE_WORDS, Engine
 from accel.regmap import Cause
 
 __all__ = ["Accelerator"]
@@ -64,7 +65,12 @@ class Accelerator(wiring.Component):
         controller = Controller(program_bytes=config.program_bytes, multiply=config.multiply)
         dispatcher = Dispatcher()
         tokens = TokenCounters()
-        queues = [CommandQueue(command=COMMANDS[e], depth=config.queue_depth) for e in Engine]
+        queues = [
+            CommandQueue(
+                command=COMMANDS[e], depth=config.queue_depth, address_bits=_address_bits(e, config)
+            )
+            for e in Engine
+        ]
         load = LoadEngine(
             bus_bytes=config.bus_bytes,
             rows=config.rows,
@@ -189,3 +195,23 @@ class Accelerator(wiring.Component):
                 else (getattr(self.m_axi, name), getattr(owner, name))
             )
             m.d.comb += target.eq(source)
+
+
+def _address_bits(engine: Engine, config: Config) -> dict[str, int]:
+    """Return how many bits an engine's address fields need in this configuration."""
+    scratchpad = ceil_log2(config.scratchpad_words)
+    weights = ceil_log2(config.weight_words)
+    entries = ceil_log2(2 * config.acc_depth)
+    program = ceil_log2(config.program_words)
+    chip = max(scratchpad, weights, program, ceil_log2(TABLE_WORDS))
+    bits = {}
+    for field in COMMANDS[engine].fields:
+        if "memory" in field.name or not any(x in field.name for x in ("address", "step", "plane")):
+            continue
+        if field.name.startswith("chip"):
+            bits[field.name] = scratchpad if engine == Engine.STORE else chip
+        elif field.name in ("weight_address", "param_address"):
+            bits[field.name] = weights
+        else:
+            bits[field.name] = max(scratchpad, entries if field.name == "a_address" else 0)
+    return bits

@@ -213,7 +213,7 @@ def cycles_between_marks(code: list[int]) -> int:
         (asm.sll(3, 1, 2), 2),
         (asm.tread(3, 0), 2),
         (asm.mul(3, 1, 2), 8),
-        (asm.div(3, 1, 2), 36),
+        (asm.div(3, 1, 2), 37),
     ],
 )
 def test_cycles(word: int, cycles: int) -> None:

@@ -314,18 +314,20 @@ def test_matmul_wraps_at_32_bits() -> None:
     assert spaces.accumulators[3].tolist() == [-(1 << 31) - 1 + 4 * 127 * 127] * 4
 
 
-@pytest.mark.parametrize("tiles", [64, 65], ids=["float32", "float64"])
+@pytest.mark.parametrize("tiles", [64, 128], ids=["float32", "float64"])
 def test_long_reductions_are_exact(tiles: int) -> None:
     config = PRESETS["base"]
     spaces = Spaces(config, 64)
-    spaces.scratchpad[...] = -128
-    spaces.weights[...] = -128
-    spaces.weights[1, 5] = -127
+    spaces.scratchpad[...] = 127
+    spaces.weights[...] = 127
+    spaces.weights[1, 5] = 126
+    spaces.weights[:, 7] = -128
     fields = dict.fromkeys(("count_col", "count_row", "count_k1", "count_k2"), 1)
     fields |= {"count_k0": tiles, "input_height": 1, "input_width": 1}
     run_command(config, spaces, Engine.MATMUL, fields)
-    assert spaces.accumulators[0, 0] == tiles * 16 * 128 * 128
-    assert spaces.accumulators[0, 5] == tiles * 16 * 128 * 128 - 128
+    assert spaces.accumulators[0, 0] == tiles * 16 * 127 * 127
+    assert spaces.accumulators[0, 5] == tiles * 16 * 127 * 127 - 127
+    assert spaces.accumulators[0, 7] == -tiles * 16 * 127 * 128
 
 
 ONE_PIXEL = dict.fromkeys(("count_col", "count_row", "count_k0", "count_k1", "count_k2"), 1)
@@ -392,3 +394,21 @@ def test_in_place_is_legal() -> None:
     }
     run_command(config, spaces, Engine.VECTOR, fields)
     assert spaces.scratchpad[:4].ravel().tolist() == [2 * i for i in range(16)]
+
+
+def test_a_window_may_be_replaced_by_its_result() -> None:
+    config = PRESETS["test"]
+    spaces = Spaces(config, 64)
+    spaces.scratchpad[:2] = 10, 20, 30, 40
+    fields = ONE_RESULT | {
+        "operation": Operation.SUM,
+        "slices": 2,
+        "window_col": 2,
+        "a_step_wcol": 1,
+        "dst_address": 1,
+        "multiplier": 1 << 30,
+        "shift": 1,
+        "clamp_max": 127,
+    }
+    run_command(config, spaces, Engine.VECTOR, fields)
+    assert spaces.scratchpad[:2].tolist() == [[10, 20, 30, 40], [20, 40, 60, 80]]

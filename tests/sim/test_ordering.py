@@ -344,10 +344,24 @@ def test_registers_that_were_never_set() -> None:
 
 
 def test_registers_that_do_not_matter() -> None:
-    code = load(0).code()
-    pairs = [i for i, word in enumerate(code) if asm.disassemble(word).startswith("tset")]
-    # Without its last two TSETs: the steps of loops that have one iteration.
-    run([*code[: pairs[1] + 1], code[-1]])
+    def shortened(step: Step, last_pair: int) -> list[int]:
+        code = step.code()
+        sets = [i for i, word in enumerate(code) if asm.disassemble(word).startswith("tset")]
+        return [*code[: sets[last_pair] + 1], code[-1]]
+
+    # Steps of loops that have one iteration, and the second operand.
+    copy = after(maximum(0, 8, slices=1), L)
+    run(
+        shortened(WEIGHTS, 1),
+        shortened(posting(load(0), M | V), 1),
+        shortened(after(matmul(0), L), 3),
+        shortened(copy, 5),
+    )
+    refused(
+        shortened(posting(load(0), V), 1),
+        shortened(after(maximum(0, 8, slices=2), L), 5),
+        match="uses register 13, which this program did not set",
+    )
 
 
 def test_registers_keep_their_value() -> None:

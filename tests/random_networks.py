@@ -1,0 +1,145 @@
+"""Random networks of device layers: what tiling, scheduling and the hardware must get right."""
+
+import random
+
+import numpy as np
+
+from accel.compiler.layers import (
+    AddLayer,
+    ConvLayer,
+    FeatureMap,
+    Network,
+    PoolLayer,
+    Port,
+    Rescale,
+)
+from accel.compiler.quantize import average_rescale
+
+__all__ = ["random_network"]
+
+
+class _Builder:
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.arrays = np.random.default_rng(rng.randrange(1 << 32))
+        self.layers: list[ConvLayer | AddLayer | PoolLayer] = []
+        self.storage = 0
+
+    def map(self, height: int, width: int, channels: int) -> FeatureMap:
+        self.storage += 1
+        return FeatureMap(self.storage, f"map{self.storage}", height, width, channels)
+
+    def clamp(self) -> dict[str, int]:
+        low = self.rng.choice([-128, -128, self.rng.randint(-128, 0)])
+        return {
+            "output_zero": self.rng.randint(-128, 127),
+            "clamp_min": low,
+            "clamp_max": self.rng.choice([127, 127, self.rng.randint(low, 127)]),
+        }
+
+    def conv(self, source: FeatureMap, channels: int, kernel: tuple[int, int]) -> FeatureMap:
+        rng = self.rng
+        kernel = (min(kernel[0], source.height), min(kernel[1], source.width))
+        stride = rng.choice([(1, 1), (1, 1), (2, 2), (1, 2), (3, 1)])
+        same = rng.random() < 0.6
+        sizes, padding = [], []
+        for size, k, s in zip(source.shape[:2], kernel, stride, strict=True):
+            out = -(-size // s) if same else (size - k) // s + 1
+            sizes.append(out)
+            padding.append(max((out - 1) * s + k - size, 0) // 2 if same else 0)
+        weights = self.arrays.integers(-127, 128, (channels, *kernel, source.channels), np.int8)
+        output = self.map(sizes[0], sizes[1], channels)
+        # Multipliers that bring typical sums into the range of a byte, some far outside it.
+        shifts = self.arrays.integers(-12, -6, channels)
+        shifts[self.arrays.random(channels) < 0.05] = 2
+        self.layers.append(
+            ConvLayer(
+                index=len(self.layers),
+                name=output.name,
+                op="CONV_2D",
+                macs=output.height * output.width * weights.size,
+                input=source,
+                output=output,
+                weights=weights,
+                bias=self.arrays.integers(-5000, 5000, channels).astype(np.int32),
+                multiplier=self.arrays.integers(1 << 30, (1 << 31) - 1, channels).astype(np.int32),
+                shift=shifts.astype(np.int8),
+                stride=stride,
+                padding=(padding[0], padding[1]),
+                pad_value=rng.randint(-128, 127),
+                **self.clamp(),
+            )
+        )
+        return output
+
+    def add(self, a: FeatureMap, b: FeatureMap) -> FeatureMap:
+        output = self.map(*a.shape)
+        tables = self.arrays.integers(-(1 << 27), 1 << 27, (2, 256)).astype(np.int32)
+        self.layers.append(
+            AddLayer(
+                index=len(self.layers),
+                name=output.name,
+                op="ADD",
+                a=a,
+                b=b,
+                output=output,
+                table_a=tables[0],
+                table_b=tables[1],
+                rescale=Rescale(0, self.rng.randint(1 << 30, (1 << 31) - 1), -19),
+                **self.clamp(),
+            )
+        )
+        return output
+
+    def pool(self, source: FeatureMap) -> FeatureMap:
+        rng = self.rng
+        window = (rng.randint(1, min(4, source.height)), rng.randint(1, min(4, source.width)))
+        stride = (rng.randint(1, window[0]), rng.randint(1, window[1]))
+        same = rng.random() < 0.5
+        sizes, padding = [], []
+        for size, k, s in zip(source.shape[:2], window, stride, strict=True):
+            out = -(-size // s) if same else (size - k) // s + 1
+            sizes.append(out)
+            padding.append(max((out - 1) * s + k - size, 0) // 2 if same else 0)
+        operation = rng.choice(["sum", "max"])
+        counts = range(1, window[0] * window[1] + 1)
+        identity = Rescale(bias=0, multiplier=1 << 30, shift=1)
+        output = self.map(sizes[0], sizes[1], source.channels)
+        self.layers.append(
+            PoolLayer(
+                index=len(self.layers),
+                name=output.name,
+                op="AVERAGE_POOL_2D" if operation == "sum" else "MAX_POOL_2D",
+                input=source,
+                output=output,
+                operation=operation,
+                window=window,
+                stride=stride,
+                padding=(padding[0], padding[1]),
+                rescale={n: average_rescale(n) if operation == "sum" else identity for n in counts},
+            )
+        )
+        return output
+
+
+def random_network(seed: int, *, size: int = 10, channels: int = 20) -> Network:
+    """Return a network of convolutions with an ADD and a pooling, up to these sizes."""
+    rng = random.Random(seed)
+    build = _Builder(rng)
+    source = build.map(rng.randint(1, size), rng.randint(1, size), rng.randint(1, channels))
+    kernels = [(1, 1), (3, 3), (5, 2), (1, 7), (2, 2), (7, 7)]
+    last = build.conv(source, rng.randint(1, channels), rng.choice(kernels))
+    last = build.add(last, rng.choice([last, _like(build, last)]))
+    last = build.conv(last, rng.randint(1, channels), rng.choice(kernels))
+    last = build.pool(last)
+    last = build.conv(last, rng.randint(1, 12), (last.height, last.width))
+    port = [Port(m.name, (1, *m.shape), m) for m in (source, last)]
+    return Network(f"random{seed}", tuple(build.layers), (port[0],), (port[1],))
+
+
+def _like(build: _Builder, item: FeatureMap) -> FeatureMap:
+    """Return a second map of the same shape, made from the first."""
+    layer = build.layers[-1]
+    assert isinstance(layer, ConvLayer)
+    made = build.conv(layer.input, layer.output.channels, layer.kernel)
+    return made if made.shape == item.shape else item
