@@ -114,9 +114,7 @@ class AddressChannel(wiring.Component):
             raise ValueError(f"Bursts in flight must be at least 1, not {in_flight!r}")
         self._bus_bytes = bus_bytes
         self._in_flight = in_flight
-        row = data.StructLayout(
-            {"address": unsigned(32), "span": unsigned(SPAN_BITS), "tag": tag}
-        )
+        row = data.StructLayout({"address": unsigned(32), "span": unsigned(SPAN_BITS), "tag": tag})
         burst = data.StructLayout({"address": unsigned(32), "length": unsigned(8)})
         oldest = data.StructLayout({"address": unsigned(32), "last": unsigned(1), "tag": tag})
         super().__init__(

@@ -175,7 +175,7 @@ class Execute(wiring.Component):
                 active
                 & Mux(
                     c.several,
-                    third | (second & ~c.load ),
+                    third | (second & ~c.load & ~(c.jalr & bad_address)),
                     ~(c.jal & bad_target),
                 )
                 & c.writes
@@ -189,7 +189,7 @@ class Execute(wiring.Component):
             # Loose, for speed: reading for a load that is dropped, or twice, does no harm.
             self.steal.valid.eq(valid & c.load & ~third & ~self.redirect.valid),
             self.steal.address.eq(alu.sum[2:]),
-            self.write.valid.eq(active & second & c.store),
+            self.write.valid.eq(active & second & c.store & ~bad_address),
             self.storing.eq(second & c.store),
             self.done.eq(active & c.tdone),
             self.exit_code.eq(x.a),

@@ -109,9 +109,7 @@ class WordReader(wiring.Component):
         m.submodules.places = places = SyncFIFO(
             width=len(self.words.payload.where.as_value()), depth=_WORDS_AHEAD
         )
-        m.submodules.data = words = SyncFIFO(
-            width=len(self.words.payload.data), depth=_WORDS_AHEAD
-        )
+        m.submodules.data = words = SyncFIFO(width=len(self.words.payload.data), depth=_WORDS_AHEAD)
         where = data.View(self.where, places.w_data)
         place_in_beat = row.place[: len(where.place)]
         taken = Signal()
@@ -210,9 +208,7 @@ class BeatPacker(wiring.Component):
         else:
             m.d.comb += self.beats.payload.strobe.eq(~0)
             with m.If(take):
-                m.d.sync += self.beats.payload.data.eq(
-                    slot.word_select(part, 8 * self._bus_bytes)
-                )
+                m.d.sync += self.beats.payload.data.eq(slot.word_select(part, 8 * self._bus_bytes))
         return m
 
     def _join(self, m: Module, slot: Signal, take: Signal, beat_done: Signal) -> None:

@@ -75,9 +75,7 @@ class BeatUnpacker(wiring.Component):
     beat per cycle where slots are as wide as the bus or wider, else one word per cycle.
     """
 
-    def __init__(
-        self, *, bus_bytes: int, chip_width: int, slots: Mapping[Space, int]
-    ) -> None:
+    def __init__(self, *, bus_bytes: int, chip_width: int, slots: Mapping[Space, int]) -> None:
         self._bus_bytes = bus_bytes
         self._slots = dict(slots)
         self._word_bytes = max(slots.values())
@@ -176,4 +174,3 @@ def _select(cases, index):
     low = {k: v for k, v in cases.items() if not k >> bit & 1}
     high = {k & ~(1 << bit): v for k, v in cases.items() if k >> bit & 1}
     return Mux(index[bit], _select(high, index), _select(low, index))
-

@@ -60,9 +60,7 @@ class DmaTop(wiring.Component):  # type: ignore[misc]
                 if member.is_signature:
                     wiring.connect(m, inner, wiring.flipped(outer))
                 else:
-                    m.d.comb += (
-                        inner.eq(outer) if member.flow is wiring.In else outer.eq(inner)
-                    )
+                    m.d.comb += inner.eq(outer) if member.flow is wiring.In else outer.eq(inner)
             m.d.comb += engine.memory_base.eq(self.memory_base)
             for name, member in engine.axi.signature.members.items():
                 inner, outer = getattr(engine.axi, name), getattr(self.m_axi, name)

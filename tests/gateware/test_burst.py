@@ -67,9 +67,7 @@ def test_bursts_cover_rows(bus_bytes, stalls):
     sim.add_testbench(take, background=True)
     sim.run()
 
-    beats = [
-        (address + i * bus_bytes) % (1 << 32) for address, n in bursts for i in range(n)
-    ]
+    beats = [(address + i * bus_bytes) % (1 << 32) for address, n in bursts for i in range(n)]
     wanted = [
         beat % (1 << 32)
         for start, length, _ in rows

@@ -159,6 +159,33 @@ def test_offsets_without_a_register_are_errors() -> None:
     simulate(body)
 
 
+def test_one_write_at_a_time() -> None:
+    """A second write's address and data wait until the first one's response is taken."""
+
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        bus, base = dut.bus, regmap.address("MEMORY_BASE")
+        await host._send("w", data=1, strb=15)
+        ctx.set(bus.wdata, 2)
+        ctx.set(bus.wvalid, 1)
+        await ctx.tick().repeat(2)
+        assert not ctx.get(bus.wready)
+        await host._send("aw", addr=base)
+        ctx.set(bus.awvalid, 1)
+        for _ in range(5):
+            assert not ctx.get(bus.awready) and not ctx.get(bus.wready)
+            await ctx.tick()
+        assert ctx.get(dut.memory_base) == 1
+        await host._receive("b", "resp")
+        assert ctx.get(bus.awready) and ctx.get(bus.wready)
+        await ctx.tick()
+        ctx.set(bus.awvalid, 0)
+        ctx.set(bus.wvalid, 0)
+        assert await host._receive("b", "resp") == [Response.OKAY.value]
+        assert ctx.get(dut.memory_base) == 2
+
+    simulate(body)
+
+
 def test_latency() -> None:
     """Two cycles from address (and data) to the response, as the docstring says."""
 

@@ -101,8 +101,14 @@ class Harness:
                 ctx.set(port.ready, not self.stall())
             address = (axi.araddr, axi.arlen, axi.arsize, axi.arburst)
             sampled = await ctx.tick().sample(
-                axi.arvalid, axi.arready, axi.rvalid, axi.rready, self.dut.complete, self.dut.fault,
-                *address, *(s for p in ports for s in (p.valid, p.ready, p.payload)),
+                axi.arvalid,
+                axi.arready,
+                axi.rvalid,
+                axi.rready,
+                self.dut.complete,
+                self.dut.fault,
+                *address,
+                *(s for p in ports for s in (p.valid, p.ready, p.payload)),
             )
             arvalid, arready, rvalid, rready, complete, fault = sampled[2:8]
             address, writes = sampled[8:12], sampled[12:]

@@ -96,7 +96,9 @@ class Harness:
             ctx.set(axi.bvalid, held)
             ctx.set(axi.bresp, responses[0][1] if held else Response.OKAY)
             _, _, complete, fault, beat, *values = await ctx.tick().sample(
-                self.dut.complete, self.dut.fault, self.dut.write_beat,
+                self.dut.complete,
+                self.dut.fault,
+                self.dut.write_beat,
                 *(getattr(axi, n) for n in names),
             )
             v = dict(zip(names, values, strict=True))
@@ -232,8 +234,9 @@ def test_completion_follows_the_last_response():
 def test_bytes_past_a_word_are_zero():
     harness = Harness(rows=12)
     harness.run_transfers([harness.transfer(words=5, memory_address=64)])
-    assert all(bytes(harness.memory[64 + 16 * i + 12 : 64 + 16 * i + 16]) == bytes(4)
-               for i in range(5))
+    assert all(
+        bytes(harness.memory[64 + 16 * i + 12 : 64 + 16 * i + 16]) == bytes(4) for i in range(5)
+    )
 
 
 def test_error_response_is_reported_and_the_engine_goes_on():

@@ -52,7 +52,10 @@ def test_refuses_a_data_burst_that_never_ends():
 @pytest.mark.parametrize("address_first", [False, True])
 def test_refuses_last_on_another_beat(address_first):
     watch = monitor()
-    steps = [lambda: watch.address(0x1000, 3, 3, INCR), lambda: [watch.beat(False), watch.beat(True)]]
+    steps = [
+        lambda: watch.address(0x1000, 3, 3, INCR),
+        lambda: [watch.beat(False), watch.beat(True)],
+    ]
     steps = steps if address_first else steps[::-1]
     steps[0]()
     with pytest.raises(BurstError, match="burst of 4 beats had 2"):
