@@ -13,6 +13,7 @@ from accel.errors import ConfigError
 
 __all__ = ["PRESETS", "Config", "slot_bytes"]
 
+TARGETS = ("generic", "ecp5")
 ARRAY_SIZES = (4, 8, 12, 16, 32)
 
 
@@ -60,6 +61,9 @@ class Config:
         Register writes that each engine's command queue holds; a power of two, 4 to 64.
     reads_in_flight : int
         Read bursts that the load engine keeps outstanding, 1 to 16.
+    target : str
+        Multipliers: "ecp5" names the MULT18X18D block with its registers (simulators see plain
+        Verilog), "generic" leaves all to the synthesis tool.
     name : str
         Preset or file name; not part of the fingerprint.
 
@@ -81,6 +85,7 @@ class Config:
     program_bytes: int = 16384
     queue_depth: int = 16
     reads_in_flight: int = 4
+    target: str = "generic"
     name: str = "custom"
 
     def __post_init__(self) -> None:
@@ -120,6 +125,10 @@ class Config:
         _require(
             1 <= self.reads_in_flight <= 16,
             f"reads_in_flight must be from 1 to 16, not {self.reads_in_flight}",
+        )
+        _require(
+            self.target in TARGETS,
+            f"target must be one of {', '.join(TARGETS)}, not {self.target}",
         )
         least = 4 * max(self.rows, 12)
         _require(
@@ -229,7 +238,7 @@ PRESETS: dict[str, Config] = {
             bus_bits=32,
             program_bytes=16384,
         ),
-        Config(name="small"),
+        Config(name="small", target="ecp5"),
         Config(
             name="base",
             rows=16,
@@ -237,6 +246,7 @@ PRESETS: dict[str, Config] = {
             scratchpad_bytes=131072,
             weight_bytes=65536,
             lanes=16,
+            target="ecp5",
         ),
         Config(
             name="large",

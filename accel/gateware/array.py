@@ -28,6 +28,8 @@ class Array(wiring.Component):
     ----------
     rows, cols : int
         At least 1 each.
+    target : str
+        See Multiplier.
 
     Members
     -------
@@ -54,11 +56,12 @@ class Array(wiring.Component):
     without a bubble.
     """
 
-    def __init__(self, *, rows: int, cols: int) -> None:
+    def __init__(self, *, rows: int, cols: int, target: str = "generic") -> None:
         if rows < 1 or cols < 1:
             raise ValueError(f"Rows and cols must be at least 1, not {rows} and {cols}")
         self._rows = rows
         self._cols = cols
+        self._target = target
         super().__init__(
             {
                 "load": In(1),
@@ -84,7 +87,7 @@ class Array(wiring.Component):
                 swap = delayed(m, swap, 1, name=f"swap_{r}")
             cells = []
             for c in range(self._cols):
-                cell = Cell(row=r)
+                cell = Cell(row=r, target=self._target)
                 m.submodules[f"cell_{r}_{c}"] = cell
                 left = cells[-1] if cells else None
                 m.d.comb += [

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.multiplier import Multiplier
+
 __all__ = ["CELL_LATENCY", "Cell", "sum_width"]
 
 CELL_LATENCY = 3
@@ -22,6 +24,8 @@ class Cell(wiring.Component):
     ----------
     row : int
         Array row, counted from 0: the sum it hands down has `row + 1` products in it.
+    target : str
+        See Multiplier.
 
     Members
     -------
@@ -43,10 +47,11 @@ class Cell(wiring.Component):
     One product per cycle. Registers of data have no reset: nothing reads them before they are set.
     """
 
-    def __init__(self, *, row: int) -> None:
+    def __init__(self, *, row: int, target: str = "generic") -> None:
         if row < 0:
             raise ValueError(f"Row must be 0 or more, not {row}")
         self._row = row
+        self._target = target
         super().__init__(
             {
                 "load": In(1),
@@ -63,18 +68,20 @@ class Cell(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         shadow = Signal(signed(8), reset_less=True)
-        active = Signal(signed(8), reset_less=True)
         activation = Signal(signed(8), reset_less=True)
-        product = Signal(signed(16), reset_less=True)
         total = Signal.like(self.sum_out, reset_less=True)
         with m.If(self.load):
             m.d.sync += shadow.eq(self.weight)
-        with m.If(self.swap_in):
-            m.d.sync += active.eq(shadow)
+        m.submodules.multiplier = multiplier = Multiplier(a_bits=8, b_bits=8, target=self._target)
+        m.d.comb += [
+            multiplier.a.eq(self.activation_in),
+            multiplier.b.eq(shadow),
+            multiplier.b_enable.eq(self.swap_in),
+        ]
+        product = multiplier.product
         m.d.sync += [
             activation.eq(self.activation_in),
             self.swap_out.eq(self.swap_in),
-            product.eq(activation * active),
             total.eq(product + self.sum_in if self._row else product),
         ]
         m.d.comb += [self.activation_out.eq(activation), self.sum_out.eq(total)]

@@ -13,6 +13,7 @@ from amaranth.lib import wiring
 from accel import __version__
 from accel.config import Config
 from accel.errors import AccelError
+from accel.gateware.multiplier import DSP_MODULE, dsp_verilog
 from accel.gateware.netlist import compress_memory_init, merge_modules
 from accel.isa import ISA_VERSION
 
@@ -73,7 +74,9 @@ def port_names(component: wiring.Component) -> dict[str, str]:
         When two members would get the same name.
     """
     names = {"clk": "clk", "rst": "rst"}
-    for path, _member, _value in component.signature.flatten(component):
+    members = component.signature.flatten(component)
+    # Single signals (irq) before the members of buses.
+    for path, _member, _value in sorted(members, key=lambda item: len(item[0]) > 1):
         name = "_".join(map(str, path))
         if name in names.values():
             raise ValueError(f"two ports would be called {name}")
@@ -88,6 +91,11 @@ def _order_ports(verilog: str, order: list[str]) -> str:
         return match[1] + "(" + ", ".join(ports) + ");"
 
     return re.sub(r"^(module \S+?) ?\(([^)]*)\);", sort, verilog, count=1, flags=re.M)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise AccelError(f"{name!r} is not a Verilog module name: use letters, digits and _")
 
 
 def emit_verilog(component: wiring.Component, *, name: str = "top", header: str = "") -> str:
@@ -110,8 +118,7 @@ def emit_verilog(component: wiring.Component, *, name: str = "top", header: str 
     AccelError
         When `name` is no identifier, or no yosys from PyPI is installed.
     """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise AccelError(f"{name!r} is not a Verilog module name: use letters, digits and _")
+    _check_name(name)
     names = port_names(component)
     text = rtlil.convert(component, name=name, emit_src=False)
     verilog = _run_yosys(merge_modules(text, name, names))
@@ -122,6 +129,8 @@ def emit_verilog(component: wiring.Component, *, name: str = "top", header: str 
         r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "_start_", verilog
     ).replace("  reg _start_ = 0;\n", "  reg _start_ = 0;\n  initial _start_ <= 1;\n")
     verilog = _order_ports(verilog, list(names.values()))
+    if re.search(rf"\b{DSP_MODULE}\b", verilog):
+        verilog = (verilog + dsp_verilog()).replace(DSP_MODULE, f"{name}_multiplier")
     comment = "".join(f"// {line}".rstrip() + "\n" for line in header.splitlines())
     return comment + ("\n" if comment else "") + compress_memory_init(verilog)
 
@@ -173,5 +182,7 @@ def emit_accelerator(config: Config, *, bus: str = "axi4", name: str = "systolit
 
     if bus not in BUSES:
         raise AccelError(f"unknown bus {bus}: use {', '.join(BUSES)}")
-    component = Accelerator(config)
-    return emit_verilog(component, name=name, header=configuration_header(config, bus))
+    _check_name(name)
+    return emit_verilog(
+        Accelerator(config), name=name, header=configuration_header(config, bus)
+    )

@@ -78,7 +78,9 @@ class MatmulEngine(wiring.Component):
         acc_depth: int,
         scratchpad_words: int,
         weight_words: int,
+        target: str = "generic",
     ) -> None:
+        self._target = target
         self._rows = rows
         self._cols = cols
         self._lanes = lanes
@@ -109,7 +111,9 @@ class MatmulEngine(wiring.Component):
         m.submodules.loader = loader = WeightLoader(
             rows=self._rows, cols=self._cols, address_width=self._weight_width
         )
-        m.submodules.array = array = Array(rows=self._rows, cols=self._cols)
+        m.submodules.array = array = Array(
+            rows=self._rows, cols=self._cols, target=self._target
+        )
         m.submodules.accumulators = accumulators = Accumulators(
             cols=self._cols,
             depth=self._acc_depth,

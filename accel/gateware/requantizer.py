@@ -6,6 +6,8 @@ from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, Value, signed, 
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.multiplier import Multiplier
+
 __all__ = ["LaneParameters", "OutputRange", "Requantizer"]
 
 
@@ -68,7 +70,8 @@ class Requantizer(wiring.Component):
     LATENCY = 10
     MULTIPLIER_HOLD = 3
 
-    def __init__(self) -> None:
+    def __init__(self, *, target: str = "generic") -> None:
+        self._target = target
         super().__init__(
             {
                 "x": In(signed(32)),
@@ -101,10 +104,10 @@ class Requantizer(wiring.Component):
         left_bytes = active(1, left[3:], "left_bytes")
         aligned = _register(m, biased << (left_bytes << 3), signed(32), "aligned")
         left_bits = active(2, left[:3], "left_bits")
-        shifted = _register(m, aligned << left_bits, signed(32), "shifted")
+        shifted = Signal(signed(32))
+        m.d.comb += shifted.eq(aligned << left_bits)
 
-        multiplier = active(3, self.lane.multiplier, "multiplier")
-        high = self._multiply_high(m, shifted, multiplier)
+        high = self._multiply_high(m, shifted, self.lane.multiplier, first[3])
 
         right_bytes = active(6, right[3:], "right_bytes")
         right_bits = active(7, right[:3], "right_bits")
@@ -123,14 +126,28 @@ class Requantizer(wiring.Component):
             m.d.sync += self.y.eq(moved)
         return m
 
-    def _multiply_high(self, m: Module, a: Signal, b: Signal) -> Signal:
-        """Return (a*b + 2**30) >> 31, three stages after `a` (signed 32) and `b` (unsigned 31)."""
-        a_low, a_high = a[:17], a[17:].as_signed()
-        b_low, b_high = b[:17], b[17:]
-        low_low = _register(m, a_low * b_low, unsigned(34), "low_low")
-        low_high = _register(m, a_low * b_high, unsigned(31), "low_high")
-        high_low = _register(m, a_high * b_low, signed(32), "high_low")
-        high_high = _register(m, a_high * b_high, signed(29), "high_high")
+    def _multiply_high(self, m: Module, a: Signal, b: Value, b_enable: Value) -> Signal:
+        """Return (a*b + 2**30) >> 31, four stages after `a` (signed 32) and `b` (unsigned 31)."""
+        halves_a = {"low": a[:17], "high": a[17:].as_signed()}
+        halves_b = {"low": b[:17], "high": b[17:]}
+        products = {}
+        for a_name, a_half in halves_a.items():
+            for b_name, b_half in halves_b.items():
+                multiplier = Multiplier(
+                    a_bits=18 if a_name == "low" else 15,
+                    b_bits=18 if b_name == "low" else 15,
+                    target=self._target,
+                )
+                m.submodules[f"{a_name}_{b_name}"] = multiplier
+                m.d.comb += [
+                    multiplier.a.eq(a_half),
+                    multiplier.b.eq(b_half),
+                    multiplier.b_enable.eq(b_enable),
+                ]
+                products[a_name, b_name] = multiplier.product
+        low_low = products["low", "low"][:34]
+        low_high, high_low = products["low", "high"][:31], products["high", "low"]
+        high_high = products["high", "high"][:29]
         # In units of 2**17 from here: the outer products do not overlap, so that they are one
         # number, and what lies below neither reaches bit 31 nor meets the rounding constant.
         middle = _register(m, low_high + high_low, signed(33), "middle")

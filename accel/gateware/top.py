@@ -90,6 +90,7 @@ class Accelerator(wiring.Component):
             acc_depth=config.acc_depth,
             scratchpad_words=config.scratchpad_words,
             weight_words=config.weight_words,
+            target=config.target,
         )
         vector = VectorEngine(
             rows=config.rows,
@@ -98,6 +99,7 @@ class Accelerator(wiring.Component):
             acc_depth=config.acc_depth,
             scratchpad_words=config.scratchpad_words,
             weight_words=config.weight_words,
+            target=config.target,
         )
         scratchpad = Scratchpad(
             words=config.scratchpad_words,

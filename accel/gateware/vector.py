@@ -85,7 +85,9 @@ class VectorEngine(wiring.Component):
         acc_depth: int,
         scratchpad_words: int,
         weight_words: int,
+        target: str = "generic",
     ) -> None:
+        self._target = target
         if lanes < 1 or rows % lanes or cols % lanes:
             raise ValueError(f"Lanes must divide rows ({rows}) and cols ({cols}), not be {lanes}")
         self._rows, self._cols, self._lanes = rows, cols, lanes
@@ -119,7 +121,7 @@ class VectorEngine(wiring.Component):
             address_width=self._width,
         )
         m.submodules.lanes = lanes = VectorLanes(
-            rows=self._rows, lanes=self._lanes, slot_width=bits
+            rows=self._rows, lanes=self._lanes, slot_width=bits, target=self._target
         )
         m.submodules.tags = tags = RamFifo(shape=ElementTag(bits), depth=16)
         m.submodules.results = results = RamFifo(shape=ResultTag(self._width, bits), depth=32)

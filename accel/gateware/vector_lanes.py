@@ -164,6 +164,8 @@ class VectorLanes(wiring.Component):
     Parameters
     ----------
     rows, lanes, slot_width : int
+    target : str
+        See Multiplier.
 
     Members
     -------
@@ -181,7 +183,10 @@ class VectorLanes(wiring.Component):
     From `operands` of OperandFetch to `result`: 1 + Requantizer.LATENCY cycles.
     """
 
-    def __init__(self, *, rows: int, lanes: int, slot_width: int) -> None:
+    def __init__(
+        self, *, rows: int, lanes: int, slot_width: int, target: str = "generic"
+    ) -> None:
+        self._target = target
         self._rows, self._lanes, self._slot_width = rows, lanes, slot_width
         values = data.ArrayLayout(signed(32), lanes)
         super().__init__(
@@ -217,7 +222,9 @@ class VectorLanes(wiring.Component):
         ]
         for lane in range(self._lanes):
             m.submodules[f"reducer{lane}"] = reducer = Reducer()
-            m.submodules[f"requantizer{lane}"] = requantizer = Requantizer()
+            m.submodules[f"requantizer{lane}"] = requantizer = Requantizer(
+                target=self._target
+            )
             m.d.comb += [
                 reducer.valid.eq(operands.valid),
                 reducer.start.eq(operands.tag.start),

@@ -1,0 +1,190 @@
+"""The driver against a scripted device: the sequence, and everything that can be wrong."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from accel.config import PRESETS
+from accel.errors import DeviceError, ImageError
+from accel.host.device import Device
+from accel.host.driver import Driver
+from accel.image import HostOperation, Image, Segment, Tensor
+from accel.isa import ISA_VERSION
+from accel.numerics import preprocess_softmax, softmax
+from accel.regmap import ID_VALUE, REGISTERS, Cause, Control, Status, address
+
+CONFIG = PRESETS["test"]
+NAMES = {register.offset: register.name for register in REGISTERS}
+
+
+class ScriptedDevice(Device):
+    """Doubles every byte of its input at START, and keeps a log of register writes."""
+
+    name = "scripted"
+    memory_base = 0x1000
+
+    def __init__(self, **registers):
+        super().__init__(CONFIG)
+        self.memory_bytes = 1024
+        self.memory = bytearray(1024)
+        self.log = []
+        self.outcome = Status.DONE
+        self.registers = {
+            "ID": ID_VALUE,
+            "VERSION": ISA_VERSION,
+            "FINGERPRINT": CONFIG.fingerprint,
+            "CYCLES": 5,
+            "CYCLES_HIGH": 1,
+            "STAMP_COUNT": 2,
+            "READ_BEATS": 7,
+            "WRITE_BEATS": 8,
+            "INSTRUCTIONS": 9,
+            **registers,
+        }
+
+    def read_memory(self, address, length):
+        start = self.check_range(address, length)
+        return bytes(self.memory[start : start + length])
+
+    def write_memory(self, address, data):
+        start = self.check_range(address, len(data))
+        self.memory[start : start + len(data)] = data
+
+    def read_register(self, offset):
+        if NAMES[offset] == "STAMP":
+            return 100 + self.registers["STAMP_INDEX"]
+        return int(self.registers.get(NAMES[offset], 0))
+
+    def write_register(self, offset, value):
+        self.log.append((NAMES[offset], value))
+        self.registers[NAMES[offset]] = value
+        if offset == address("CONTROL"):
+            self.registers["STATUS"] = self.outcome if value & 3 else 0
+            if value & Control.START:
+                values = np.frombuffer(self.memory, np.int8)[64:72] * 2
+                self.memory[128:136] = values.astype(np.int8).tobytes()
+
+    def wait(self, timeout_cycles):
+        if not self.registers["STATUS"]:
+            raise self.timeout_error(timeout_cycles)
+
+
+def make_image(**changes):
+    shape = {"dtype": "int8", "height": 1, "width": 1, "channels": 8, "rows": 4, "slot": 4}
+    values = {
+        "config": CONFIG,
+        "model": "twice",
+        "program_address": 0,
+        "program_words": 4,
+        "memory_bytes": 256,
+        "segments": (Segment(address=0, data=b"0123456789abcdef"),),
+        "inputs": (Tensor(name="x", shape=(1, 8), address=64, **shape),),
+        "outputs": (Tensor(name="y", shape=(1, 8), address=128, **shape),),
+    }
+    return Image(**{**values, **changes})
+
+
+def test_loading_follows_the_sequence():
+    device = ScriptedDevice()
+    Driver(device).load_image(make_image())
+    assert device.log == [
+        ("CONTROL", Control.CLEAR),
+        ("IRQ_ENABLE", 1),
+        ("MEMORY_BASE", 0x1000),
+        ("PROGRAM_ADDRESS", 0),
+        ("PROGRAM_WORDS", 4),
+        ("CONTROL", Control.LOAD),
+        ("CONTROL", Control.CLEAR),
+    ]
+    assert device.memory[:16] == b"0123456789abcdef"
+
+
+def test_running_returns_outputs_and_counters():
+    device = ScriptedDevice()
+    driver = Driver(device)
+    driver.load_image(make_image())
+    x = np.arange(8, dtype=np.int8).reshape(1, 8)
+    outputs, stats = driver.run([x])
+    assert np.array_equal(outputs[0], 2 * x)
+    assert stats.cycles == (1 << 32) + 5
+    assert stats.stamps == (100, 101)
+    assert (stats.read_beats, stats.write_beats, stats.instructions) == (7, 8, 9)
+
+
+def test_host_operations_are_applied():
+    names = ("multiplier", "left_shift", "diff_min")
+    parameters = dict(zip(names, preprocess_softmax(1.0, 0.1), strict=True))
+    operation = HostOperation(op="SOFTMAX", output=0, parameters=parameters)
+    driver = Driver(ScriptedDevice())
+    driver.load_image(make_image(host_operations=(operation,)))
+    x = np.arange(8, dtype=np.int8).reshape(1, 8)
+    outputs, _ = driver.run([x])
+    assert np.array_equal(outputs[0], softmax(2 * x, **parameters))
+
+
+def test_an_unknown_host_operation_is_refused():
+    driver = Driver(ScriptedDevice())
+    driver.load_image(make_image(host_operations=(HostOperation(op="TANH", output=0),)))
+    with pytest.raises(ImageError, match="asks the host for TANH"):
+        driver.run([np.zeros((1, 8), np.int8)])
+
+
+def test_an_image_for_another_configuration_is_refused():
+    image = make_image(config=dataclasses.replace(CONFIG, name="mine", queue_depth=8))
+    device = ScriptedDevice()
+    with pytest.raises(ImageError, match="made for configuration mine .* the device has"):
+        Driver(device).load_image(image)
+    assert device.log == [] and not any(device.memory)
+
+
+def test_another_isa_version_is_refused():
+    with pytest.raises(ImageError, match="ISA version 99"):
+        Driver(ScriptedDevice()).load_image(make_image(isa_version=99))
+    with pytest.raises(ImageError, match="the device has 99"):
+        Driver(ScriptedDevice(VERSION=99)).load_image(make_image())
+
+
+def test_something_else_than_an_accelerator_is_refused():
+    with pytest.raises(DeviceError, match="ID reads 0xdeadbeef: no accelerator there"):
+        Driver(ScriptedDevice(ID=0xDEADBEEF)).load_image(make_image())
+
+
+def test_a_memory_that_is_too_small_is_refused():
+    with pytest.raises(DeviceError, match="needs 4096 bytes of memory, the device has 1024"):
+        Driver(ScriptedDevice()).load_image(make_image(memory_bytes=4096))
+
+
+def test_running_without_an_image_is_refused():
+    with pytest.raises(DeviceError, match="no image is loaded"):
+        Driver(ScriptedDevice()).run([])
+
+
+@pytest.mark.parametrize("cause", [Cause.READ_RESPONSE, Cause.ILLEGAL_INSTRUCTION])
+def test_a_fault_is_named_and_cleared(cause):
+    device = ScriptedDevice(CAUSE=cause, CAUSE_ADDRESS=0x40, CAUSE_PC=0x10)
+    driver = Driver(device)
+    driver.load_image(make_image())
+    device.outcome = Status.ERROR
+    message = f"twice: stopped with {cause.name} at address 0x40, pc 0x10"
+    with pytest.raises(DeviceError, match=message):
+        driver.run([np.zeros((1, 8), np.int8)])
+    assert device.log[-1] == ("CONTROL", Control.CLEAR)
+    device.outcome = Status.DONE
+    driver.run([np.zeros((1, 8), np.int8)])
+
+
+def test_an_unknown_cause_is_shown_as_a_number():
+    device = ScriptedDevice(CAUSE=77)
+    device.outcome = Status.ERROR
+    with pytest.raises(DeviceError, match="loading the program: stopped with cause 77"):
+        Driver(device).load_image(make_image())
+
+
+def test_a_device_that_never_ends_is_a_timeout():
+    device = ScriptedDevice()
+    driver = Driver(device, timeout_cycles=1234)
+    driver.load_image(make_image())
+    device.outcome = Status(0)
+    with pytest.raises(DeviceError, match="no interrupt within 1234 cycles"):
+        driver.run([np.zeros((1, 8), np.int8)])

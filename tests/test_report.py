@@ -1,0 +1,90 @@
+"""The report's keys and sums (docs/report.md)."""
+
+import dataclasses
+import json
+
+import pytest
+
+from accel.config import PRESETS
+from accel.host.driver import RunStats
+from accel.image import Image, Layer
+from accel.report import STALLS, make_report, report_bytes
+
+LAYERS = (
+    Layer(index=0, name="a", op="CONV_2D", engine="matmul", macs=800, stamp=0),
+    Layer(index=1, name="b", op="RESHAPE", engine="none"),
+    Layer(index=2, name="c", op="FULLY_CONNECTED", engine="matmul", macs=200, stamp=1),
+    Layer(index=3, name="d", op="SOFTMAX", engine="host"),
+)
+IMAGE = Image(
+    config=PRESETS["test"],
+    model="toy",
+    program_address=0,
+    program_words=1,
+    memory_bytes=64,
+    segments=(),
+    inputs=(),
+    outputs=(),
+    layers=LAYERS,
+)
+
+
+def stats(cycles, *stamps):
+    return RunStats(cycles=cycles, stamps=stamps, read_beats=10, write_beats=3, instructions=1)
+
+
+def test_keys_and_values_are_those_that_scripts_rely_on():
+    report = make_report(IMAGE, [stats(90, 50, 80), stats(100, 60, 95)], "model")
+    layers = report.pop("layers")
+    assert report == {
+        "model": "toy",
+        "config": "test",
+        "device": "model",
+        "inferences": 2,
+        "cycles": 100,
+        "macs": 1000,
+        "peak_macs_per_cycle": 16,
+        "utilization": 1000 / 1600,
+        "bytes_read": 40,
+        "bytes_written": 12,
+    }
+    assert list(layers[0]) == [
+        *("index", "name", "op", "engine", "macs", "cycles", "busy", "stalls", "utilization"),
+        *("bytes_read", "bytes_written"),
+    ]
+    assert list(layers[0]["stalls"]) == list(STALLS)
+    assert [layer["cycles"] for layer in layers] == [60, 0, 40, 0]
+    assert layers[0]["utilization"] == 800 / (60 * 16)
+    assert layers[1]["utilization"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("run", "cycles"),
+    [
+        (stats(100, 60, 95), [60, 0, 40, 0]),
+        (stats(100, 60), [100, 0, 0, 0]),
+        (stats(100), [100, 0, 0, 0]),
+        (stats(100, 100, 100), [100, 0, 0, 0]),
+        # Engines overlap: a layer's last command may complete before the last one's of the one
+        # in front of it.
+        (stats(100, 60, 50), [60, 0, 40, 0]),
+    ],
+)
+def test_layers_sum_to_the_run(run, cycles):
+    layers = make_report(IMAGE, [run], "model")["layers"]
+    assert [layer["cycles"] for layer in layers] == cycles
+    assert sum(cycles) == run.cycles
+
+
+def test_what_is_not_measured_is_null():
+    report = make_report(IMAGE, [], "none")
+    assert (report["inferences"], report["cycles"], report["utilization"]) == (0, None, None)
+    assert report["macs"] == 1000
+    layer = json.loads(report_bytes(report))["layers"][0]
+    assert (layer["cycles"], layer["busy"], layer["bytes_read"]) == (None, None, None)
+    assert layer["stalls"] == dict.fromkeys(STALLS)
+
+
+def test_an_image_without_layers_has_a_report():
+    report = make_report(dataclasses.replace(IMAGE, layers=()), [stats(10)], "model")
+    assert (report["layers"], report["utilization"]) == ([], 0.0)
