@@ -59,6 +59,12 @@ def _emit_dma(config: Config) -> str:
     return emit_flat(DmaTop(config), name=TOPLEVEL)
 
 
+def _emit_network(config: Config) -> str:
+    from accel.gateware.export import emit_accelerator
+
+    return emit_accelerator(config, name=TOPLEVEL)
+
+
 def _emit_requantizer(config: Config) -> str:
     from accel.gateware.requantizer import Requantizer
     from sim.benches.flat import emit_flat
@@ -80,6 +86,12 @@ BENCHES: dict[str, Bench] = {
             description="load and store engines against cocotbext-axi, with back-pressure",
             emit=_emit_dma,
             module="sim.benches.dma",
+        ),
+        Bench(
+            name="network",
+            description="small networks on the whole accelerator, by the driver over cocotbext-axi",
+            emit=_emit_network,
+            module="sim.benches.network",
         ),
         Bench(
             name="requantizer",
