@@ -41,12 +41,12 @@ check-tools:
 	@command -v "$${CXX:-g++}" >/dev/null || { echo "systolite needs a C++ compiler for its simulators: install g++ (or set CXX)"; exit 1; }
 
 $(VENV)/.stamp-base: pyproject.toml constraints.txt | check-tools
-	@echo "setting up $(VENV): packages for generator, compiler and simulator (once)"
+	@echo "setting up $(VENV): packages for generator, compiler and simulator (once; a minute or two)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make virtual environments: install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-base
-	@echo "setting up $(VENV): packages for the tests (once)"
+	@echo "setting up $(VENV): packages for the tests (once; a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@

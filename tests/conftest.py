@@ -39,7 +39,7 @@ def models() -> Path:
 
 @pytest.fixture
 def device() -> Iterator[Callable[..., Device]]:
-    """Opens devices: `device(name, config, **options)`; closed when the test ends.
+    """Return what opens devices, `device(name, config, **options)`; the test's end closes them.
 
     Icarus is the one tool that pip cannot install: its tests are skipped where it is missing.
     """

@@ -184,7 +184,9 @@ def test_wrong_inputs_are_one_line_and_leave_no_file(capsys, work, case):
 def test_impossible_configurations_are_one_line(capsys, work, toml, message):
     Path("c.toml").write_text(toml)
     assert message in error(capsys, "verilog", "--config", "c.toml", "-o", "x.v")
-    assert message in error(capsys, "run", "digits.tflite", "--input", "x.npy", "--config", "c.toml")
+    assert message in error(
+        capsys, "run", "digits.tflite", "--input", "x.npy", "--config", "c.toml"
+    )
     assert not Path("x.v").exists()
 
 
@@ -220,7 +222,9 @@ def test_an_image_is_refused_for_another_configuration(capsys, work):
     assert "is a compiled image already" in error(
         capsys, "compile", "d.img", "-o", "e.img", "--config", "test"
     )
-    assert "--check needs the .tflite" in error(capsys, "run", "d.img", "--input", "x.npy", "--check")
+    assert "--check needs the .tflite" in error(
+        capsys, "run", "d.img", "--input", "x.npy", "--check"
+    )
 
 
 def test_an_internal_failure_is_status_1(capsys, work, monkeypatch):

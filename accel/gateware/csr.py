@@ -45,7 +45,11 @@ class ControlRegisters(wiring.Component):
     core_running, core_done : In(1), exit_code : In(32), core_fault : In(Fault)
         From the controller.
     halt : Out(1)
-        To the controller: high from a fault to its CLEAR.
+        To the controller and the DMA engines, which then begin nothing: high from a fault to its
+        CLEAR.
+    bus_idle : In(1)
+        No burst is outstanding and none is on offer. ERROR and `irq` wait for it, so that a CLEAR
+        never cuts a burst off.
     clear : Out(1)
         One cycle: reset the controller and the engines.
     boot : Out(stream.Signature(BootRequest)), boot_complete : In(1)
@@ -63,7 +67,7 @@ class ControlRegisters(wiring.Component):
     Latency
     -------
     One cycle from the register write to `run` and `core_start`, which are high together; one from
-    `core_done` or a fault to `irq`.
+    `core_done`, or from a fault when the bus is idle, to `irq`.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class ControlRegisters(wiring.Component):
                 "exit_code": In(32),
                 "core_fault": In(Fault),
                 "halt": Out(1),
+                "bus_idle": In(1, init=1),
                 "clear": Out(1),
                 "boot": Out(stream.Signature(BootRequest)),
                 "boot_complete": In(1),
@@ -152,22 +157,24 @@ class ControlRegisters(wiring.Component):
 
     def _state(self, m: Module, control: Signal, values: dict[str, Signal]) -> Signal:
         """Start, load, stop; return whether a program runs."""
-        running, loading, done, error = (
-            Signal(name=name) for name in ("running", "loading", "done", "error")
+        running, loading, stopping, done, error = (
+            Signal(name=name) for name in ("running", "loading", "stopping", "done", "error")
         )
         start, load, clear = (
             _bit(control, c) for c in (Control.START, Control.LOAD, Control.CLEAR)
         )
-        free = ~running & ~loading & ~error
+        free = ~running & ~loading & ~stopping & ~error
         fault = Signal()
         m.d.comb += [
-            fault.eq((self.core_fault.valid | self.engine_fault.valid) & ~error & ~self.clear),
+            fault.eq(
+                (self.core_fault.valid | self.engine_fault.valid) & ~stopping & ~error & ~self.clear
+            ),
             self.core_start.eq(self.run),
-            self.halt.eq(error),
+            self.halt.eq(stopping | error),
             self.irq.eq(values["IRQ_ENABLE"][0] & (done | error)),
         ]
         flags = {
-            Status.BUSY: running | loading,
+            Status.BUSY: running | loading | stopping,
             Status.DONE: done,
             Status.ERROR: error,
             Status.IRQ: self.irq,
@@ -175,7 +182,7 @@ class ControlRegisters(wiring.Component):
         m.d.comb += [_bit(values["STATUS"], flag).eq(value) for flag, value in flags.items()]
 
         m.d.sync += [self.run.eq(0), self.clear.eq(0)]
-        with m.If(clear):
+        with m.If(clear & ~stopping):
             m.d.sync += [done.eq(0), error.eq(0), self.clear.eq(error)]
             m.d.sync += [values[n].eq(0) for n in ("CAUSE", "CAUSE_ADDRESS", "CAUSE_PC")]
         with m.If(free & load):
@@ -189,8 +196,11 @@ class ControlRegisters(wiring.Component):
         with m.If(loading & self.boot_complete):
             m.d.sync += [loading.eq(0), done.eq(1)]
         with m.If(fault):
-            m.d.sync += [running.eq(0), loading.eq(0), done.eq(0), error.eq(1)]
+            m.d.sync += [running.eq(0), loading.eq(0), done.eq(0)]
+            m.d.sync += [stopping.eq(~self.bus_idle), error.eq(self.bus_idle)]
             self._record(m, values)
+        with m.Elif(stopping & self.bus_idle):
+            m.d.sync += [stopping.eq(0), error.eq(1)]
         return running
 
     def _record(self, m: Module, values: dict[str, Signal]) -> None:

@@ -129,8 +129,10 @@ class Accelerator(wiring.Component):
         for engine, unit in engines.items():
             queue = queues[engine]
             connect(m, dispatcher.entries[engine], queue.entries)
-            connect(m, queue.command, unit.command)
             m.d.comb += [
+                unit.command.payload.eq(queue.command.payload),
+                unit.command.valid.eq(queue.command.valid & ~control.halt),
+                queue.command.ready.eq(unit.command.ready & ~control.halt),
                 queue.available.eq(tokens.available[engine]),
                 queue.engine_busy.eq(unit.busy),
                 tokens.take[engine].eq(queue.take),
@@ -165,6 +167,7 @@ class Accelerator(wiring.Component):
             store.memory_base.eq(control.memory_base),
             controller.start.eq(control.core_start),
             controller.halt.eq(control.halt),
+            control.bus_idle.eq(~load.busy & ~store.busy),
             controller.cycles.eq(control.cycles),
             control.core_running.eq(controller.running),
             control.core_done.eq(controller.done),
@@ -188,7 +191,7 @@ class Accelerator(wiring.Component):
             ]
 
     def _connect_bus(self, m, load, store) -> None:
-        """The load engine owns the read channels, the store engine the write channels."""
+        """Give the read channels to the load engine, the write channels to the store engine."""
         for name, member in self.m_axi.signature.members.items():
             owner = load.axi if name[:2] == "ar" or name[0] == "r" else store.axi
             source, target = (

@@ -13,6 +13,9 @@ from sim.devices.rtl import RtlDevice
 
 __all__ = ["VerilatorDevice"]
 
+# A second or so: Python sees an interrupt from the keyboard between calls only.
+_CYCLES_PER_CALL = 500_000
+
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "sim_open": (
         ctypes.c_void_p,
@@ -134,8 +137,12 @@ class VerilatorDevice(RtlDevice):
 
     def wait(self, timeout_cycles: int) -> None:
         """Simulate until `irq` is high; see Device."""
-        if not self._check(self._library.sim_run(self._open_handle(), timeout_cycles)):
-            raise self.timeout_error(timeout_cycles)
+        handle = self._open_handle()
+        for start in range(0, timeout_cycles, _CYCLES_PER_CALL):
+            cycles = min(timeout_cycles - start, _CYCLES_PER_CALL)
+            if self._check(self._library.sim_run(handle, cycles)):
+                return
+        raise self.timeout_error(timeout_cycles)
 
     def close(self) -> None:
         """Free the simulator and finish its waves."""
