@@ -154,9 +154,8 @@ class Emitter:
                     self._chunk(layer, plan, tile, group, blocks[group], inputs, view)
             return
         for tile in tiles:
-            view = None
             for group in column_groups:
-                if view is None or plan.aligned:
+                if group == 0 or plan.aligned:
                     view = self._conv_output(layer, plan, tile, group, outputs)
                 self._chunk(layer, plan, tile, group, blocks[group], inputs, view)
 
@@ -184,7 +183,7 @@ class Emitter:
             start, room = 0, self._param_base
         fitting = max(1, room // block)
         # Where not all fit, a number of places that divides the blocks keeps the loops regular.
-        places = max((n for n in range(1, min(fitting, wanted) + 1) if wanted % n == 0))
+        places = max(n for n in range(1, min(fitting, wanted) + 1) if wanted % n == 0)
         self._weights = Slots(start, room, block, max(places, min(2, fitting)))
 
     def _conv_output(
@@ -350,9 +349,7 @@ class Emitter:
                 **self._vector_common(layer, tile, output),
             },
             reads=[Span("acc", acc, acc + tile.rows * tile.cols), param_span],
-            writes=output.spans(
-                Box(tile.y0, tile.y1, tile.x0, tile.x1, plane, last_plane + 1)
-            ),
+            writes=output.spans(Box(tile.y0, tile.y1, tile.x0, tile.x1, plane, last_plane + 1)),
         )
 
     def _vector_common(
@@ -439,13 +436,14 @@ class Emitter:
                 self._store_map(layer.output, tile, output)
 
     def _pool_box(self, layer: PoolLayer, tile: Box) -> Box:
-        limits = []
+        limits: list[int] = []
         for axis, (first, last) in enumerate(((tile.y0, tile.y1), (tile.x0, tile.x1))):
             size = layer.input.shape[axis]
             low = first * layer.stride[axis] - layer.padding[axis]
             high = (last - 1) * layer.stride[axis] - layer.padding[axis] + layer.window[axis]
             limits += [max(low, 0), min(high, size)]
-        return Box(*limits, tile.g0, tile.g1)
+        y0, y1, x0, x1 = limits
+        return Box(y0, y1, x0, x1, tile.g0, tile.g1)
 
     def _pool_piece(
         self,
@@ -459,9 +457,7 @@ class Emitter:
         """Emit the vector command for results whose windows have the same elements inside."""
         rescale = layer.rescale[window[0] * window[1]]
         counts = [window[1], window[0], piece.cols, piece.rows]
-        steps = composite(
-            counts, [1, view.pitch, layer.stride[1], layer.stride[0] * view.pitch]
-        )
+        steps = composite(counts, [1, view.pitch, layer.stride[1], layer.stride[0] * view.pitch])
         last_y = origin[0] + (piece.rows - 1) * layer.stride[0] + window[0]
         last_x = origin[1] + (piece.cols - 1) * layer.stride[1] + window[1]
         read = Box(origin[0], last_y, origin[1], last_x, piece.g0, piece.g1)
@@ -517,14 +513,10 @@ class Emitter:
         writes: list[Span],
         stream: int = 0,
     ) -> None:
-        self.steps.append(
-            Step(engine, values, reads or [], writes, self._layer, stream=stream)
-        )
+        self.steps.append(Step(engine, values, reads or [], writes, self._layer, stream=stream))
 
 
-def _window_runs(
-    layer: PoolLayer, tile: Box, axis: int
-) -> list[tuple[tuple[int, int], int, int]]:
+def _window_runs(layer: PoolLayer, tile: Box, axis: int) -> list[tuple[tuple[int, int], int, int]]:
     """Return runs of results along an axis whose windows are clipped alike.
 
     Each is ((first, end) results, first element inside, elements inside).

@@ -50,10 +50,9 @@ class _Address:
 
 @dataclass(frozen=True)
 class _Issue:
-    """One command as its difference from what was before: equal in every turn of a regular loop,
-    so that loops can be found.
+    """One command as its difference from what was before.
 
-    Loads alternate between streams (inputs, weights), each of which is regular by itself: their
+    It is equal in every turn of a regular loop, so that loops can be found. Loads alternate between streams (inputs, weights), each of which is regular by itself: their
     addresses are kept per stream in the controller's registers.
     """
 
@@ -140,7 +139,9 @@ def lower(steps: Sequence[Step], program_words: int, address: int) -> Program:
         bodies.append(body.words)
     segments: list[list[int]] = []
     position = 0
-    sizes = [OVERLAY_WORDS + len(body) + len(start.words) * (i == 0) for i, body in enumerate(bodies)]
+    sizes = [
+        OVERLAY_WORDS + len(body) + len(start.words) * (i == 0) for i, body in enumerate(bodies)
+    ]
     offsets = [sum(sizes[:i]) * 4 for i in range(len(sizes))]
     for i, (piece, body_words) in enumerate(zip(pieces, bodies, strict=True)):
         following = (i + 1) % len(pieces)
@@ -245,7 +246,9 @@ class _Emitter:
         for register in (r for pair in STREAMS for r in pair):
             self.words.append(asm.addi(register, 0, 0))
 
-    def overlay(self, state: list[int], *, memory_address: int, chip_address: int, words: int) -> None:
+    def overlay(
+        self, state: list[int], *, memory_address: int, chip_address: int, words: int
+    ) -> None:
         """Load program words, leaving the load engine's registers as they were."""
         target = COMMANDS[Engine.LOAD].encode(
             {
@@ -328,7 +331,6 @@ class _Emitter:
                     operands.append(scratch)
             self.words.append(asm.tadd(issue.engine, update.pair, *operands))
         self.words.append(asm.tpush(issue.engine, issue.wait, issue.post, issue.stamp))
-
 
     def _advance(self, register: int, value: int, held: dict[int, int]) -> None:
         if value == 0:

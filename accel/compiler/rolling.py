@@ -65,7 +65,9 @@ def _roll_once(sequence: list[Node], depth: int) -> list[Node]:
     return result
 
 
-def _best_repeats(numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> tuple[
+def _best_repeats(
+    numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+) -> tuple[
     "np.ndarray[tuple[int], np.dtype[np.int64]]", "np.ndarray[tuple[int], np.dtype[np.int64]]"
 ]:
     """Return for each position the symbols that the best repeat saves, and its period."""

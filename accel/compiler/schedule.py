@@ -109,7 +109,6 @@ def order(steps: Sequence[Step]) -> None:
     by_engine: list[list[Step]] = [[] for _ in range(engines)]
     knows_at_start: list[list[list[int]]] = [[] for _ in range(engines)]
     clock = [[-1] * engines for _ in range(engines)]  # what each engine knows to be complete
-    pending = defaultdict(int)
 
     for step in steps:
         engine = step.engine
@@ -134,7 +133,6 @@ def order(steps: Sequence[Step]) -> None:
                 continue
             source = needed[producer]
             by_engine[producer][source].post |= 1 << engine
-            pending[producer, engine] += 1
             learned = knows_at_start[producer][source]
             for e in range(engines):
                 known[e] = max(known[e], learned[e])

@@ -280,9 +280,7 @@ def plan_map(
         for groups in _cuts(all_groups):
             for cols in _cuts(out.width):
                 for rows in _cuts(out.height):
-                    if inputs_resident and output_resident and rows * cols > max(
-                        128, out.width
-                    ):
+                    if inputs_resident and output_resident and rows * cols > max(128, out.width):
                         continue  # several commands, so that neighbours overlap
                     region = 0 if inputs_resident else groups * _map_region(layer, rows, cols)
                     tile = 0 if output_resident else groups * rows * cols

@@ -93,6 +93,34 @@ def _order_ports(verilog: str, order: list[str]) -> str:
     return re.sub(r"^(module \S+?) ?\(([^)]*)\);", sort, verilog, count=1, flags=re.M)
 
 
+_START = "  reg _start_ = 0;\n  initial _start_ <= 1;\n"
+
+
+def _start_blocks(verilog: str) -> str:
+    """Make every `always @*` block run at time 0, whether what it reads changes then or not.
+
+    yosys does it by a register that all blocks of a process read. The name it gives that one, its
+    change at a moment when not every block waits for it yet, and the blocks that it forgets
+    (assignments to parts of a port) are put right here: event-driven simulators would leave X.
+    """
+    verilog = re.sub(
+        r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "_start_", verilog
+    ).replace("  reg _start_ = 0;\n", _START)
+
+    def complete(match: re.Match[str]) -> str:
+        header, body = match.groups()
+        body, count = re.subn(
+            r"^  always @\*\n    (.*;)$",
+            r"  always @* begin\n    if (_start_) begin end\n    \1\n  end",
+            body,
+            flags=re.M,
+        )
+        return header + (_START if count and _START not in body else "") + body
+
+    module = r"^(module [^;]*;\n)(.*?^endmodule)$"
+    return re.sub(module, complete, verilog, flags=re.M | re.S)
+
+
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise AccelError(f"{name!r} is not a Verilog module name: use letters, digits and _")
@@ -123,11 +151,7 @@ def emit_verilog(component: wiring.Component, *, name: str = "top", header: str 
     text = rtlil.convert(component, name=name, emit_src=False)
     verilog = _run_yosys(merge_modules(text, name, names))
     verilog = re.sub(r"\A(/\*.*?\*/|\s)*", "", verilog, flags=re.S)
-    # yosys' name for the register that makes every always block run once at time 0. It has to
-    # change for that: Icarus takes its first value before any block waits for it.
-    verilog = re.sub(
-        r"\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ", "_start_", verilog
-    ).replace("  reg _start_ = 0;\n", "  reg _start_ = 0;\n  initial _start_ <= 1;\n")
+    verilog = _start_blocks(verilog)
     verilog = _order_ports(verilog, list(names.values()))
     if re.search(rf"\b{DSP_MODULE}\b", verilog):
         verilog = (verilog + dsp_verilog()).replace(DSP_MODULE, f"{name}_multiplier")

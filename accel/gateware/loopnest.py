@@ -58,14 +58,16 @@ class LoopNest(wiring.Component):
         self._widths = list(counts)
         levels = range(len(counts))
         self._shapes = {name: Shape.cast(shape) for name, shape in values.items()}
-        self._moving = {
-            name: list((moving or {}).get(name, levels)) for name in self._shapes
-        }
+        self._moving = {name: list((moving or {}).get(name, levels)) for name in self._shapes}
         super().__init__(
             {
                 "load": In(1),
                 "step": In(1),
-                "counts": In(data.StructLayout({f"c{i}": unsigned(w) for i, w in zip(levels, counts, strict=True)})),
+                "counts": In(
+                    data.StructLayout(
+                        {f"c{i}": unsigned(w) for i, w in zip(levels, counts, strict=True)}
+                    )
+                ),
                 "start": In(data.StructLayout(dict(self._shapes))),
                 "steps": In(
                     data.StructLayout(

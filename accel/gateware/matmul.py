@@ -111,9 +111,7 @@ class MatmulEngine(wiring.Component):
         m.submodules.loader = loader = WeightLoader(
             rows=self._rows, cols=self._cols, address_width=self._weight_width
         )
-        m.submodules.array = array = Array(
-            rows=self._rows, cols=self._cols, target=self._target
-        )
+        m.submodules.array = array = Array(rows=self._rows, cols=self._cols, target=self._target)
         m.submodules.accumulators = accumulators = Accumulators(
             cols=self._cols,
             depth=self._acc_depth,

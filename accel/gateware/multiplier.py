@@ -83,9 +83,7 @@ def dsp_verilog() -> str:
     pins = []
     for port, bits in (("A", LIMIT), ("B", LIMIT), ("P", 2 * LIMIT)):
         pins += [f".{port}{i}(dsp_{port.lower()}[{i}])" for i in range(bits)]
-    wiring_lines = ",\n".join(
-        "    " + ", ".join(pins[i : i + 4]) for i in range(0, len(pins), 4)
-    )
+    wiring_lines = ",\n".join("    " + ", ".join(pins[i : i + 4]) for i in range(0, len(pins), 4))
     return f"""
 // Signed product, registered at both inputs (b when enabled) and at the output.
 module {DSP_MODULE} #(

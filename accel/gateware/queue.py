@@ -76,7 +76,9 @@ class CommandQueue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.fifo = fifo = SyncFIFO(width=len(self.entries.payload.as_value()), depth=self._depth)
+        m.submodules.fifo = fifo = SyncFIFO(
+            width=len(self.entries.payload.as_value()), depth=self._depth
+        )
         head = Signal(QueueEntry)
         head_valid = Signal()
         head_ready = Signal()
@@ -92,9 +94,7 @@ class CommandQueue(wiring.Component):
         wait_mask, post_mask, stamp = head.a[0:4], head.a[4:8], head.a[8]
         own = 1 << int(self._command.engine)
         ready_mask = Signal(4)
-        m.d.comb += ready_mask.eq(
-            (self.available & ~own) | (Mux(self.engine_busy, 0, own))
-        )
+        m.d.comb += ready_mask.eq((self.available & ~own) | (Mux(self.engine_busy, 0, own)))
         output_free = Signal()
         m.d.comb += output_free.eq(~self.command.valid | self.command.ready)
         with m.If(self.command.ready):

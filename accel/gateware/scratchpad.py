@@ -70,7 +70,9 @@ class Scratchpad(wiring.Component):
         writers = (self.result, self.load)
         for clients in (readers, writers):
             for i, client in enumerate(clients):
-                bank, _ = split(client.request.payload if clients is readers else client.request.payload.address)
+                bank, _ = split(
+                    client.request.payload if clients is readers else client.request.payload.address
+                )
                 blocked = Const(0)
                 for other in clients[:i]:
                     payload = other.request.payload

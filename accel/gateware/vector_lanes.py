@@ -183,9 +183,7 @@ class VectorLanes(wiring.Component):
     From `operands` of OperandFetch to `result`: 1 + Requantizer.LATENCY cycles.
     """
 
-    def __init__(
-        self, *, rows: int, lanes: int, slot_width: int, target: str = "generic"
-    ) -> None:
+    def __init__(self, *, rows: int, lanes: int, slot_width: int, target: str = "generic") -> None:
         self._target = target
         self._rows, self._lanes, self._slot_width = rows, lanes, slot_width
         values = data.ArrayLayout(signed(32), lanes)
@@ -222,9 +220,7 @@ class VectorLanes(wiring.Component):
         ]
         for lane in range(self._lanes):
             m.submodules[f"reducer{lane}"] = reducer = Reducer()
-            m.submodules[f"requantizer{lane}"] = requantizer = Requantizer(
-                target=self._target
-            )
+            m.submodules[f"requantizer{lane}"] = requantizer = Requantizer(target=self._target)
             m.d.comb += [
                 reducer.valid.eq(operands.valid),
                 reducer.start.eq(operands.tag.start),

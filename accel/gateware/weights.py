@@ -65,7 +65,10 @@ class WeightMemory(wiring.Component):
         enable_q = Signal()
         m.d.sync += enable_q.eq(load.valid)
         m.d.comb += write.en.eq(enable_q)
-        for port_signal, value in ((write.addr, load.payload.address), (write.data, load.payload.data)):
+        for port_signal, value in (
+            (write.addr, load.payload.address),
+            (write.data, load.payload.data),
+        ):
             held = Signal.like(port_signal, name="write_q", reset_less=True)
             m.d.sync += held.eq(value)
             m.d.comb += port_signal.eq(held)

@@ -48,9 +48,7 @@ def test_random_network_equals_the_reference(name, seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_channels_that_fit_the_memories_only_in_parts(seed):
     network = random_network(seed, size=7, channels=150)
-    inputs = np.random.default_rng(seed).integers(
-        -128, 128, (1, *network.inputs[0].shape), np.int8
-    )
+    inputs = np.random.default_rng(seed).integers(-128, 128, (1, *network.inputs[0].shape), np.int8)
     expected = evaluate(network, [inputs])[0]
     result = run_on_model(network, CONFIGS["shallow"], inputs)
     np.testing.assert_array_equal(result.reshape(expected.shape), expected)
@@ -71,8 +69,9 @@ def test_what_does_not_fit_is_refused_by_name():
     network = random_network(0)
     layer = network.layers[0]
     wide = dataclasses.replace(
-        layer, weights=np.zeros((4, 40, 40, 4), np.int8), input=dataclasses.replace(
-            layer.input, height=60, width=60, channels=4)
+        layer,
+        weights=np.zeros((4, 40, 40, 4), np.int8),
+        input=dataclasses.replace(layer.input, height=60, width=60, channels=4),
     )
     with pytest.raises(ModelError, match=r"operator 0 CONV_2D \(map\d+\) does not fit .* test"):
         build_image(dataclasses.replace(network, layers=(wide,)), PRESETS["test"])

@@ -49,8 +49,15 @@ def run(targets: list[tuple[int, int]], config: Config) -> tuple[np.ndarray, lis
     address = 2 * SOURCE_BYTES
     program = lower(copies([(0, w) for w in range(WORDS)] + targets), config.program_words, address)
     tensor = Tensor(
-        name="t", shape=(1, WORDS, 4), dtype="int8", address=0,
-        height=1, width=WORDS, channels=4, rows=4, slot=4,
+        name="t",
+        shape=(1, WORDS, 4),
+        dtype="int8",
+        address=0,
+        height=1,
+        width=WORDS,
+        channels=4,
+        rows=4,
+        slot=4,
     )
     image = Image(
         config=config,

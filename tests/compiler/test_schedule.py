@@ -12,6 +12,7 @@ def random_steps(rng: random.Random, count: int) -> list[Step]:
     """Return steps that touch random spans of a small memory."""
     steps = []
     for _ in range(count):
+
         def span() -> Span:
             start = rng.randrange(30)
             return Span("scratchpad", start, start + rng.randint(1, 8))
@@ -61,6 +62,7 @@ def happens_before(steps: list[Step]) -> list[set[int]]:
 
 def conflict(a: Step, b: Step) -> bool:
     """Return whether b must come after a."""
+
     def meets(xs, ys):
         return any(x.start < y.stop and y.start < x.stop for x in xs for y in ys)
 

@@ -1,6 +1,6 @@
 """Real networks on every device: the bytes of TensorFlow Lite Micro, whatever the memory does."""
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ CASES = [
 ]
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(path, config):
     """Return the image; the cases share it."""
     return accel.compile_model(path, config)
