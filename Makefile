@@ -19,10 +19,10 @@ demo: $(VENV)/.stamp-base
 	@$(BIN)/accel demo
 
 test: $(VENV)/.stamp-test
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 10
 
 test-full: $(VENV)/.stamp-test
-	$(BIN)/python -m pytest -n $(JOBS) -m "full or not full"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 10 -m "full or not full"
 
 lint: $(VENV)/.stamp-test
 	$(BIN)/ruff check .

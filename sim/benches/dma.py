@@ -15,7 +15,7 @@ from cocotbext.axi import AxiBus, AxiRam
 
 from accel.config import Config
 from accel.isa import COMMANDS, TABLE_WORDS, Engine, Space
-from sim.benches.bursts import BurstMonitor
+from sim.benches.axi_watch import AxiWatch, pause_channels
 from sim.benches.environment import bench_config
 from sim.benches.transfers import Transfer, long_row, random_transfer
 
@@ -80,8 +80,9 @@ class DmaBench:
         self.complete: dict[Engine, list[tuple[int, int]]] = {Engine.LOAD: [], Engine.STORE: []}
         self.counted_beats = {"read": 0, "write": 0}
         self.faults = 0
-        self.reads = BurstMonitor("read", config.bus_bytes, config.reads_in_flight)
-        self.writes = BurstMonitor("write", config.bus_bytes)
+        self.bus = AxiWatch(
+            dut, "m_axi_", bus_bytes=config.bus_bytes, reads_in_flight=config.reads_in_flight
+        )
         self.cycle = 0
 
     def _stall(self) -> bool:
@@ -105,10 +106,7 @@ class DmaBench:
         )
         self.ram.write(0, self.rng.randbytes(MEMORY_BASE + MEMORY_BYTES))
         if self._probability:
-            write, read = self.ram.write_if, self.ram.read_if
-            channels = (write.aw_channel, write.w_channel, write.b_channel)
-            for channel in (*channels, read.ar_channel, read.r_channel):
-                channel.set_pause_generator(self._pauses())
+            pause_channels(self.ram, self._pauses)
         await ClockCycles(dut.clk, 4)
         dut.rst.value = 0
         for task in (self._watch(), self._serve_writes(), self._serve_reads()):
@@ -121,18 +119,7 @@ class DmaBench:
         while True:
             await RisingEdge(dut.clk)
             self.cycle += 1
-            for monitor, address in ((self.reads, "ar"), (self.writes, "aw")):
-                if self._transfers(f"m_axi_{address}"):
-                    names = ("addr", "len", "size", "burst")
-                    monitor.address(*(self._value(f"m_axi_{address}{n}") for n in names))
-            if self._transfers("m_axi_r"):
-                self.reads.beat(bool(dut.m_axi_rlast.value))
-                if dut.m_axi_rlast.value:
-                    self.reads.done()
-            if self._transfers("m_axi_w"):
-                self.writes.beat(bool(dut.m_axi_wlast.value))
-            if self._transfers("m_axi_b"):
-                self.writes.done()
+            self.bus.sample()
             for engine, name in ((Engine.LOAD, "load"), (Engine.STORE, "store")):
                 if self._value(f"{name}_complete_valid"):
                     post = self._value(f"{name}_complete_post")
@@ -258,8 +245,8 @@ class DmaBench:
     async def finish(self) -> None:
         """Check that the bus is at rest, and that the engines counted its beats."""
         await ClockCycles(self.dut.clk, 4)
-        assert self.reads.idle() and self.writes.idle(), "bursts left unfinished"
-        counted = {"read": self.reads.beats, "write": self.writes.beats}
+        assert self.bus.idle(), "bursts left unfinished"
+        counted = {"read": self.bus.reads.beats, "write": self.bus.writes.beats}
         assert self.counted_beats == counted
         assert self.faults == 0
 

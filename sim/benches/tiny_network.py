@@ -26,7 +26,6 @@ def tiny_network(seed: int) -> Network:
             zip(("input", "convolved", "added", "pooled"), shapes, strict=True)
         )
     )
-    whole_range = {"clamp_min": -128, "clamp_max": 127}
     weights = rng.integers(-127, 128, (7, 3, 3, 5), np.int8)
     tables = rng.integers(-(1 << 27), 1 << 27, (2, 256)).astype(np.int32)
     layers = (
@@ -45,7 +44,8 @@ def tiny_network(seed: int) -> Network:
             padding=(1, 1),
             pad_value=-3,
             output_zero=5,
-            **whole_range,
+            clamp_min=-128,
+            clamp_max=127,
         ),
         AddLayer(
             index=1,
@@ -58,7 +58,8 @@ def tiny_network(seed: int) -> Network:
             table_b=tables[1],
             rescale=Rescale(0, (1 << 30) + 12345, -19),
             output_zero=-7,
-            **whole_range,
+            clamp_min=-128,
+            clamp_max=127,
         ),
         PoolLayer(
             index=2,
