@@ -207,6 +207,4 @@ def emit_accelerator(config: Config, *, bus: str = "axi4", name: str = "systolit
     if bus not in BUSES:
         raise AccelError(f"unknown bus {bus}: use {', '.join(BUSES)}")
     _check_name(name)
-    return emit_verilog(
-        Accelerator(config), name=name, header=configuration_header(config, bus)
-    )
+    return emit_verilog(Accelerator(config), name=name, header=configuration_header(config, bus))
