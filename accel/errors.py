@@ -1,6 +1,14 @@
 """The exceptions a user can meet, each one line that says what is wrong and what to do."""
 
-__all__ = ["AccelError", "ConfigError", "DeviceError", "ImageError", "InputError", "ModelError"]
+__all__ = [
+    "AccelError",
+    "ConfigError",
+    "DeviceError",
+    "FirmwareError",
+    "ImageError",
+    "InputError",
+    "ModelError",
+]
 
 
 class AccelError(Exception):
@@ -25,3 +33,7 @@ class InputError(AccelError):
 
 class DeviceError(AccelError):
     """A device that cannot be opened, or that stopped with an error cause."""
+
+
+class FirmwareError(AccelError):
+    """A kernel for the controller that does not exist, cannot be built, or is called wrongly."""

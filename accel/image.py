@@ -11,8 +11,7 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ import numpy.typing as npt
 from accel.config import Config
 from accel.errors import ConfigError, ImageError
 from accel.isa import ISA_VERSION
+from accel.numerics import dequantize, quantize
 
-__all__ = ["MAGIC", "HostOperation", "Image", "Layer", "Segment", "Tensor", "write_atomically"]
+__all__ = ["MAGIC", "Image", "Layer", "Segment", "Tensor", "write_atomically"]
 
 MAGIC = b"SYSTOIMG"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _HEADER = struct.Struct("<8sIIQ32s")
 
@@ -44,7 +44,7 @@ class Tensor:
     shape : tuple of int
         The model's shape, with its leading 1; `height * width * channels` elements.
     dtype : str
-        numpy's name of the model's type: "int8".
+        numpy's name of the model's type: "int8", "uint8" or "float32". The device has int8.
     address : int
         Byte offset from MEMORY_BASE.
     height, width, channels : int
@@ -56,6 +56,9 @@ class Tensor:
         Words from one plane's start to the next one's; 0 means `height * width`.
     scale : float
     zero_point : int
+        Of the int8 values: float32 is converted with them.
+    table : tuple of 256 int, or None
+        For "uint8": an input's int8 value by its byte; an output's byte by its int8 value + 128.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Tensor:
     plane_words: int = 0
     scale: float = 1.0
     zero_point: int = 0
+    table: tuple[int, ...] | None = None
 
     @property
     def planes(self) -> int:
@@ -89,8 +93,8 @@ class Tensor:
     def pack(self, values: npt.NDArray[Any]) -> bytes:
         """Return one tensor (any shape of the right size, channels last) as it lies in memory."""
         pixels = self.height * self.width
-        padded = np.zeros((pixels, self.planes * self.rows), np.dtype(self.dtype))
-        padded[:, : self.channels] = values.reshape(pixels, self.channels)
+        padded = np.zeros((pixels, self.planes * self.rows), np.int8)
+        padded[:, : self.channels] = self._quantized(values).reshape(pixels, self.channels)
         words = np.zeros((self.planes, self.plane_bytes // self.slot, self.slot), padded.dtype)
         words[:, :pixels, : self.rows] = padded.reshape(pixels, self.planes, self.rows).swapaxes(
             0, 1
@@ -101,9 +105,27 @@ class Tensor:
         """Return the tensor that lies in `memory_bytes` bytes of memory, in its model's shape."""
         pixels = self.height * self.width
         whole = memory.ljust(self.planes * self.plane_bytes, b"\0")
-        words = np.frombuffer(whole, np.dtype(self.dtype)).reshape(self.planes, -1, self.slot)
+        words = np.frombuffer(whole, np.int8).reshape(self.planes, -1, self.slot)
         values = words[:, :pixels, : self.rows].swapaxes(0, 1).reshape(pixels, -1)
-        return np.ascontiguousarray(values[:, : self.channels]).reshape(self.shape)
+        return self._dequantized(np.ascontiguousarray(values[:, : self.channels])).reshape(
+            self.shape
+        )
+
+    def _quantized(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
+        """Return the model's values as the device's int8."""
+        if self.dtype == "float32":
+            return quantize(values, self.scale, self.zero_point)
+        if self.table is not None:
+            return np.asarray(np.array(self.table, np.int8)[values], np.int8)
+        return np.asarray(values, np.int8)
+
+    def _dequantized(self, values: npt.NDArray[np.int8]) -> npt.NDArray[Any]:
+        """Return the device's int8 as the model's values."""
+        if self.dtype == "float32":
+            return dequantize(values, self.scale, self.zero_point)
+        if self.table is not None:
+            return np.array(self.table, np.uint8)[values.astype(np.int16) + 128]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +149,7 @@ class Layer:
     op : str
         TFLite's name: "CONV_2D".
     engine : str
-        What does the work: matmul, vector, load, store, controller, host or none.
+        What does the work: matmul, vector, controller or none.
     macs : int
         Multiply-accumulates of the model, without padding to the array.
     stamp : int or None
@@ -141,26 +163,6 @@ class Layer:
     engine: str
     macs: int = 0
     stamp: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class HostOperation:
-    """An operator that the driver applies to an output after the run.
-
-    Parameters
-    ----------
-    op : str
-        "SOFTMAX".
-    output : int
-        Index of the output that it replaces by its result.
-    parameters : mapping of str to int
-        SOFTMAX, over the last axis: `multiplier`, `left_shift`, `diff_min` of
-        `accel.numerics.softmax`.
-    """
-
-    op: str
-    output: int
-    parameters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +183,6 @@ class Image:
     inputs, outputs : tuple of Tensor
         In the model's order.
     layers : tuple of Layer
-    host_operations : tuple of HostOperation
-        Applied in order to the outputs.
     isa_version : int
     """
 
@@ -195,7 +195,6 @@ class Image:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     layers: tuple[Layer, ...] = ()
-    host_operations: tuple[HostOperation, ...] = ()
     isa_version: int = ISA_VERSION
 
     @property
@@ -254,13 +253,16 @@ class Image:
             position += length
 
         def tensors(key: str) -> tuple[Tensor, ...]:
-            return tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in meta.pop(key))
+            found = []
+            for fields in meta.pop(key):
+                table = fields["table"] and tuple(fields["table"])
+                found.append(Tensor(**fields | {"shape": tuple(fields["shape"]), "table": table}))
+            return tuple(found)
 
         return cls(
             config=config,
             segments=tuple(segments),
             layers=tuple(Layer(**layer) for layer in meta.pop("layers")),
-            host_operations=tuple(HostOperation(**h) for h in meta.pop("host_operations")),
             inputs=tensors("inputs"),
             outputs=tensors("outputs"),
             **meta,

@@ -18,6 +18,7 @@ __all__ = [
     "PARAM_WORDS",
     "TABLE_WORDS",
     "TOKEN_LIMIT",
+    "WINDOW_BASE",
     "Command",
     "Engine",
     "Field",
@@ -27,7 +28,7 @@ __all__ = [
     "StatusWord",
 ]
 
-ISA_VERSION = 1
+ISA_VERSION = 2
 """Carried by every image; the driver refuses another one."""
 
 CUSTOM_0 = 0b0001011
@@ -41,6 +42,9 @@ TABLE_WORDS = 512
 
 TOKEN_LIMIT = 255
 """Tokens that one (producer, consumer) counter holds."""
+
+WINDOW_BASE = 1 << 30
+"""Byte address at which the controller's loads and stores find the scratchpad, a slot per word."""
 
 
 class Engine(enum.IntEnum):
@@ -106,6 +110,10 @@ class Operation(enum.IntEnum):
     """x = largest A byte in the window."""
     TABLE = 4
     """x = table[A + 128]."""
+    MUL = 5
+    """x = table[A + 128] * table[256 + B + 128], both from -256 to 255."""
+    MIN = 6
+    """x = smallest A byte in the window."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +259,7 @@ VECTOR = Command(
     Engine.VECTOR,
     (
         _u("a_address", 0, 20, "first accumulator entry (ACC) or scratchpad word of operand A"),
-        _u("b_address", 1, 20, "first scratchpad word of operand B (ADD)"),
+        _u("b_address", 1, 20, "first scratchpad word of operand B (ADD, MUL)"),
         _u("dst_address", 2, 20, "first scratchpad word of the result"),
         _u("slices", 3, 12, "slices of `lanes` channels (outermost loop)"),
         _u("a_slot", 3, 6, "first slice's place in the accumulator columns or in A's word", lsb=12),
@@ -259,8 +267,8 @@ VECTOR = Command(
         _u("dst_slot", 3, 6, "first slice's place in the result's word", lsb=24),
         _u("count_col", 4, 16, "results in a row"),
         _u("count_row", 4, 16, "rows of results", lsb=16),
-        _u("window_col", 5, 16, "window columns (SUM, MAX; 1 otherwise; innermost loop)"),
-        _u("window_row", 5, 16, "window rows (SUM, MAX; 1 otherwise)", lsb=16),
+        _u("window_col", 5, 16, "window columns (SUM, MAX, MIN; 1 otherwise; innermost loop)"),
+        _u("window_row", 5, 16, "window rows (SUM, MAX, MIN; 1 otherwise)", lsb=16),
         _u("operation", 6, 4, "see Operation"),
         _u("uniform", 6, 1, "1: bias, multiplier and shift below serve every channel", lsb=4),
         _s("output_zero", 6, 8, "added after requantisation", lsb=8),

@@ -29,7 +29,7 @@ def _layer_cycles(image: Image, stats: RunStats) -> list[int]:
             cycles[index] = end - last
             last, counted = end, index
     if counted is None:
-        engines = (n for n, x in enumerate(image.layers) if x.engine not in ("host", "none"))
+        engines = (n for n, x in enumerate(image.layers) if x.engine != "none")
         counted = next(engines, 0)
     if cycles:
         cycles[counted] += stats.cycles - last

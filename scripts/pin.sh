@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes constraints.txt (base, test and fpga, resolved together, so that adding an extra never
-# replaces a package) and constraints-train.txt: the exact versions of everything installed.
+# Writes constraints.txt (base, test, fpga and firmware, resolved together, so that adding an extra
+# never replaces a package) and constraints-train.txt: the exact versions of everything installed.
 # Arguments: which of the two, "main" or "train" (default: both).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,7 +21,7 @@ pin() {
 
 for set in ${*:-main train}; do
   case "$set" in
-    main) pin constraints.txt "[test,fpga]" ;;
+    main) pin constraints.txt "[test,fpga,firmware]" ;;
     train) pin constraints-train.txt "[train]" ;;
     *) echo "pin.sh: unknown set $set: use main or train" >&2; exit 2 ;;
   esac

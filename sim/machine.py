@@ -1,5 +1,7 @@
 """The golden machine: what every program must do, checked, without a clock."""
 
+import numpy as np
+
 from accel.asm import disassemble
 from accel.config import Config
 from accel.host.device import DEFAULT_MEMORY_BYTES
@@ -66,7 +68,14 @@ class Machine:
         self.spaces = Spaces(config, memory_bytes)
         self.ordering = Ordering(config, memory_bytes)
         self.timeline = Timeline(config, latency)
-        self.core = Core(self.spaces.program, multiply=config.multiply, port=self)
+        self.core = Core(
+            self.spaces.program,
+            multiply=config.multiply,
+            port=self,
+            window_bytes=config.scratchpad_bytes,
+        )
+        self._slot = config.word_slot
+        self._scratchpad_bytes = self.spaces.scratchpad.view(np.uint8).reshape(-1).data
         self._registers = {e: [0] * c.registers for e, c in COMMANDS.items()}
         self._sizes = {m: Memory.words(config, m, memory_bytes) for m in Memory}
         self._begin_run()
@@ -207,6 +216,24 @@ class Machine:
         """TDONE."""
         self.ordering.finish()
         self.exit_code = exit_code
+
+    def load(self, offset: int, size: int) -> int:
+        """Read the scratchpad through the window; the bytes of a slot past its word are 0."""
+        word, byte = divmod(offset, self._slot)
+        self.ordering.controller_read(word)
+        if byte >= self._config.rows:
+            return 0
+        place = word * self._config.rows + byte
+        return int.from_bytes(self._scratchpad_bytes[place : place + size], "little")
+
+    def store(self, offset: int, size: int, value: int) -> None:
+        """Write the scratchpad through the window; the bytes of a slot past its word stay 0."""
+        word, byte = divmod(offset, self._slot)
+        inside = byte < self._config.rows
+        self.ordering.controller_write(word, inside)
+        if inside:
+            place = word * self._config.rows + byte
+            self._scratchpad_bytes[place : place + size] = value.to_bytes(size, "little")
 
     def _check_bounds(self, action: Action) -> None:
         """Raise ProgramError for chip addresses, Fault for memory addresses that do not exist."""

@@ -4,7 +4,8 @@ Commands execute in program order here, which is always a legal schedule. Hardwa
 another one, so every command carries a vector clock: for each engine, the last command that is
 certainly complete when this one starts. It follows from the engines' order, from tokens (each
 counter matched first in, first out) and from TWAIT. A word read or overwritten must have been
-written, or read, by commands within that clock.
+written, or read, by commands within that clock. The controller's own accesses to the scratchpad
+happen at once: its clock is what it waited for, and commands pushed later start with that clock.
 """
 
 from collections import deque
@@ -241,6 +242,53 @@ class Ordering:
         for engine in Engine:
             if mask >> engine & 1 and self._last[engine] >= self._first:
                 _merge(self._controller, self.records[self._last[engine] - self._first].clock)
+
+    def controller_read(self, word: int) -> None:
+        """Check that the controller may read a scratchpad word.
+
+        Raises
+        ------
+        ProgramError
+            When it was never written, or by a command that the controller did not wait for.
+        """
+        tracker = self._trackers[Memory.SCRATCHPAD]
+        if not tracker.written[word]:
+            raise ProgramError(f"reads scratchpad word {word}, which was never written")
+        self._check_controller("reads", "writes", tracker.writes, word)
+
+    def controller_write(self, word: int, defines: bool) -> None:
+        """Check that the controller may write a scratchpad word.
+
+        Parameters
+        ----------
+        word : int
+        defines : bool
+            It writes bytes of the word, so that the word counts as written from now on, and not
+            only bytes of the slot past it.
+
+        Raises
+        ------
+        ProgramError
+            When a command that the controller did not wait for writes or reads the word.
+        """
+        tracker = self._trackers[Memory.SCRATCHPAD]
+        self._check_controller("overwrites", "writes", tracker.writes, word)
+        self._check_controller("overwrites", "reads", tracker.reads, word)
+        if defines:
+            tracker.written[word] = True
+
+    def _check_controller(
+        self, verb: str, other_verb: str, last: dict[Engine, npt.NDArray[np.int32]], word: int
+    ) -> None:
+        """Raise ProgramError unless the controller waited for the last accesses of the word."""
+        for other, idents in last.items():
+            known = self._controller[other]
+            if known < self._last[other] and idents[word] > known:
+                record = self.records[int(idents[word]) - self._first]
+                raise ProgramError(
+                    f"{verb} scratchpad word {word}, which {record} {other_verb}: TWAIT must come "
+                    "first"
+                )
 
     def is_known_complete(self, record: CommandRecord) -> bool:
         """Return whether the controller has waited for the command, directly or by tokens."""

@@ -8,42 +8,23 @@ Set Manual, Volume I", version 20191213, chapters 2 and 7.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from accel.isa import Engine
+from accel.isa import WINDOW_BASE, Engine
 from accel.regmap import Cause
 from accel.riscv import Instruction, decode
 from sim.arithmetic import CONDITIONS, MASK, OPERATORS, Operator
 from sim.errors import Fault, ProgramError
+from sim.port import CorePort
 
-__all__ = ["Core", "TensorPort"]
+__all__ = ["Core"]
 
 SCRAP = 32
 """Register that takes results for x0."""
 
 Handler = Callable[[], int]
-
-
-class TensorPort(Protocol):
-    """What executes the tensor instructions."""
-
-    def write(self, engine: Engine, pair: int, a: int, b: int, add: bool) -> None:
-        """TSET, or with `add` TADD."""
-
-    def push(self, engine: Engine, wait: int, post: int, stamp: bool) -> None:
-        """TPUSH."""
-
-    def wait(self, mask: int) -> None:
-        """TWAIT."""
-
-    def read(self, word: int) -> int:
-        """TREAD."""
-
-    def done(self, exit_code: int) -> None:
-        """TDONE."""
 
 
 # Cycles past the first, as in accel/gateware/controller.py; branches: see `_branch`.
@@ -58,6 +39,8 @@ EXTRA_CYCLES = {
     "fence.i": 3,
 }
 MISPREDICTED_CYCLES = 3
+WINDOW_LOAD_CYCLES, WINDOW_STORE_CYCLES = 5, 6
+"""Cycles that loads and stores take longer in the window, as in accel/gateware/window.py."""
 
 
 class Core:
@@ -69,7 +52,9 @@ class Core:
         Program memory, code and data; `invalidate` tells of changes by others.
     multiply : bool
         The M extension.
-    port : TensorPort
+    port : CorePort
+    window_bytes : int
+        Size of the window at WINDOW_BASE.
 
     Members
     -------
@@ -84,9 +69,15 @@ class Core:
     """
 
     def __init__(
-        self, program: npt.NDArray[np.uint32], *, multiply: bool, port: TensorPort
+        self,
+        program: npt.NDArray[np.uint32],
+        *,
+        multiply: bool,
+        port: CorePort,
+        window_bytes: int = 0,
     ) -> None:
         self._port = port
+        self._window_end = WINDOW_BASE + window_bytes
         self._multiply = multiply
         self._words = len(program)
         self._size = 4 * len(program)
@@ -310,6 +301,8 @@ class Core:
         if address & (size - 1):
             raise Fault(Cause.MISALIGNED, address)
         if address >= self._size:
+            if WINDOW_BASE <= address < self._window_end:
+                return address
             raise Fault(cause, address)
         if self._guarded and address >> 2 in self._guarded:
             self._refuse(address >> 2)
@@ -317,13 +310,18 @@ class Core:
 
     def _load(self, name: str, rd: int, base: int, offset: int, pc: int) -> Handler:
         x, following, data = self.x, pc // 4 + 1, self._byte
+        port, extra = self._port, self._extra
         size = {"b": 1, "h": 2, "w": 4}[name[1]]
         # A sign bit that is 0 when the load zero-extends.
         sign = 0 if name.endswith("u") else 1 << (8 * size - 1)
 
         def run() -> int:
             place = self._place((x[base] + offset) & MASK, size, Cause.LOAD_FAULT)
-            value = int.from_bytes(data[place : place + size], "little")
+            if place >= WINDOW_BASE:
+                value = port.load(place - WINDOW_BASE, size)
+                extra[0] += WINDOW_LOAD_CYCLES
+            else:
+                value = int.from_bytes(data[place : place + size], "little")
             x[rd] = (value - ((value & sign) << 1)) & MASK
             return following
 
@@ -332,11 +330,16 @@ class Core:
     def _store(self, name: str, source: int, base: int, offset: int, pc: int) -> Handler:
         x, following, data = self.x, pc // 4 + 1, self._byte
         size = {"b": 1, "h": 2, "w": 4}[name[1]]
+        port, extra = self._port, self._extra
         keep = (1 << 8 * size) - 1
         handlers, fetch = self._handlers, self._fetch
 
         def run() -> int:
             place = self._place((x[base] + offset) & MASK, size, Cause.STORE_FAULT)
+            if place >= WINDOW_BASE:
+                port.store(place - WINDOW_BASE, size, x[source] & keep)
+                extra[0] += WINDOW_STORE_CYCLES
+                return following
             data[place : place + size] = (x[source] & keep).to_bytes(size, "little")
             handlers[place >> 2] = fetch[place >> 2]
             return following

@@ -50,7 +50,7 @@ def cost(config: Config, action: Action, memory_latency: int) -> Cost:
             idle = 2  # between two commands
             return Cost(action.tiles * per_tile + idle, config.rows + config.cols + 5)
         case Vector():
-            per_element = 2 if action.operation == Operation.ADD else 1
+            per_element = 2 if action.operation in (Operation.ADD, Operation.MUL) else 1
             parameters = action.parameter_groups * PARAM_WORDS
             return Cost(action.elements * per_element + parameters, START_CYCLES + VECTOR_PIPELINE)
     raise TypeError(f"no cost for {action!r}")

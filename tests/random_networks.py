@@ -5,8 +5,8 @@ import random
 import numpy as np
 
 from accel.compiler.layers import (
-    AddLayer,
     ConvLayer,
+    ElementwiseLayer,
     FeatureMap,
     Network,
     PoolLayer,
@@ -22,7 +22,7 @@ class _Builder:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.arrays = np.random.default_rng(rng.randrange(1 << 32))
-        self.layers: list[ConvLayer | AddLayer | PoolLayer] = []
+        self.layers: list[ConvLayer | ElementwiseLayer | PoolLayer] = []
         self.storage = 0
 
     def map(self, height: int, width: int, channels: int) -> FeatureMap:
@@ -58,8 +58,9 @@ class _Builder:
                 name=output.name,
                 op="CONV_2D",
                 macs=output.height * output.width * weights.size,
-                input=source,
+                sources=(source,),
                 output=output,
+                results=output.shape[:2],
                 weights=weights,
                 bias=self.arrays.integers(-5000, 5000, channels).astype(np.int32),
                 multiplier=self.arrays.integers(1 << 30, (1 << 31) - 1, channels).astype(np.int32),
@@ -72,23 +73,106 @@ class _Builder:
         )
         return output
 
-    def add(self, a: FeatureMap, b: FeatureMap) -> FeatureMap:
+    def two(self, operation: str, a: FeatureMap, b: FeatureMap) -> FeatureMap:
+        """Return the map of an elementwise operation on two maps."""
         output = self.map(*a.shape)
-        tables = self.arrays.integers(-(1 << 27), 1 << 27, (2, 256)).astype(np.int32)
+        size = {"add": 1 << 27, "mul": 256}.get(operation, 1)
+        tables = self.arrays.integers(-size + 1, size, (2, 256)).astype(np.int32)
+        uses_tables = operation in ("add", "mul")
+        shift = {"add": -19, "mul": -7}.get(operation, 1)
+        multiplier = self.rng.randint(1 << 30, (1 << 31) - 1) if uses_tables else 1 << 30
         self.layers.append(
-            AddLayer(
+            ElementwiseLayer(
                 index=len(self.layers),
                 name=output.name,
-                op="ADD",
+                op=operation.upper(),
+                operation=operation,
                 a=a,
                 b=b,
                 output=output,
-                table_a=tables[0],
-                table_b=tables[1],
-                rescale=Rescale(0, self.rng.randint(1 << 30, (1 << 31) - 1), -19),
-                **self.clamp(),
+                table_a=tables[0] if uses_tables else None,
+                table_b=tables[1] if uses_tables else None,
+                rescale=Rescale(0, multiplier, shift),
+                **(self.clamp() if uses_tables else {}),
             )
         )
+        return output
+
+    def table(self, source: FeatureMap) -> FeatureMap:
+        """Return the map of a random function of each byte."""
+        output = self.map(*source.shape)
+        self.layers.append(
+            ElementwiseLayer(
+                index=len(self.layers),
+                name=output.name,
+                op="TANH",
+                operation="table",
+                a=source,
+                output=output,
+                table_a=self.arrays.integers(-128, 128, 256).astype(np.int32),
+                rescale=Rescale(0, 1 << 30, 1),
+            )
+        )
+        return output
+
+    def linear(
+        self,
+        sources: tuple[FeatureMap, ...],
+        output: FeatureMap,
+        weights: np.ndarray,
+        results: tuple[int, int],
+        **values,
+    ) -> None:
+        """Append a linear layer with a plain rescale."""
+        channels = len(weights)
+        self.layers.append(
+            ConvLayer(
+                index=len(self.layers),
+                name=output.name,
+                op="LINEAR",
+                sources=sources,
+                output=output,
+                weights=weights,
+                bias=self.arrays.integers(-500, 500, channels).astype(np.int32),
+                multiplier=np.full(channels, 1 << 30, np.int32),
+                shift=np.full(channels, -5, np.int8),
+                pad_value=self.rng.randint(-128, 127),
+                results=results,
+                **self.clamp(),
+                **values,
+            )
+        )
+
+    def depthwise(self, source: FeatureMap) -> FeatureMap:
+        """Return the map of a 3 x 3 depthwise convolution with a multiplier of 1 or 2."""
+        times = self.rng.choice([1, 2])
+        channels = source.channels * times
+        weights = np.zeros((channels, 3, 3, source.channels), np.int8)
+        for o in range(channels):
+            weights[o, :, :, o // times] = self.arrays.integers(-127, 128, (3, 3))
+        output = self.map(source.height, source.width, channels)
+        self.linear((source,), output, weights, output.shape[:2], padding=(1, 1))
+        return output
+
+    def concatenate(self, a: FeatureMap, b: FeatureMap) -> FeatureMap:
+        """Return two maps side by side along the channels."""
+        channels = a.channels + b.channels
+        output = self.map(a.height, a.width, channels)
+        weights = np.eye(channels, dtype=np.int8).reshape(channels, 1, 1, channels)
+        self.linear((a, b), output, weights, output.shape[:2])
+        return output
+
+    def upsample(self, source: FeatureMap) -> FeatureMap:
+        """Return a map of twice the size, filled by one layer per phase."""
+        channels = source.channels
+        output = self.map(2 * source.height, 2 * source.width, channels)
+        for phase in range(4):
+            weights = np.zeros((channels, 1, 1, channels), np.int8)
+            weights[range(channels), 0, 0, range(channels)] = 1 + phase
+            self.linear(
+                (source,), output, weights, source.shape[:2],
+                origin=(phase // 2, phase % 2), step=(2, 2),
+            )  # fmt: skip
         return output
 
     def pool(self, source: FeatureMap) -> FeatureMap:
@@ -123,13 +207,20 @@ class _Builder:
 
 
 def random_network(seed: int, *, size: int = 10, channels: int = 20) -> Network:
-    """Return a network of convolutions with an ADD and a pooling, up to these sizes."""
+    """Return a network with a layer of every form, up to these sizes."""
     rng = random.Random(seed)
     build = _Builder(rng)
     source = build.map(rng.randint(1, size), rng.randint(1, size), rng.randint(1, channels))
     kernels = [(1, 1), (3, 3), (5, 2), (1, 7), (2, 2), (7, 7)]
     last = build.conv(source, rng.randint(1, channels), rng.choice(kernels))
-    last = build.add(last, rng.choice([last, _like(build, last)]))
+    last = build.two("add", last, rng.choice([last, _like(build, last)]))
+    for form in rng.sample(["two", "table", "depthwise", "concatenate", "upsample"], 3):
+        if form == "two":
+            last = build.two(rng.choice(["mul", "max", "min"]), last, _like(build, last))
+        elif form == "concatenate":
+            last = build.concatenate(last, last)
+        else:
+            last = getattr(build, form)(last)
     last = build.conv(last, rng.randint(1, channels), rng.choice(kernels))
     last = build.pool(last)
     last = build.conv(last, rng.randint(1, 12), (last.height, last.width))
@@ -138,8 +229,6 @@ def random_network(seed: int, *, size: int = 10, channels: int = 20) -> Network:
 
 
 def _like(build: _Builder, item: FeatureMap) -> FeatureMap:
-    """Return a second map of the same shape, made from the first."""
-    layer = build.layers[-1]
-    assert isinstance(layer, ConvLayer)
-    made = build.conv(layer.input, layer.output.channels, layer.kernel)
-    return made if made.shape == item.shape else item
+    """Return a second map of the same shape, where there is one to be made."""
+    made = build.table(item)
+    return made

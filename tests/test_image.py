@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accel import image as image_module
 from accel.config import PRESETS
 from accel.errors import ImageError
-from accel.image import HostOperation, Image, Layer, Segment, Tensor, write_atomically
+from accel.image import Image, Layer, Segment, Tensor, write_atomically
 
 
 def make_tensor(**changes):
@@ -42,9 +42,11 @@ def make_image(**changes):
             Segment(address=256, data=b"weights"),
         ),
         "inputs": (make_tensor(),),
-        "outputs": (make_tensor(name="y", scale=0.5, zero_point=-3),),
+        "outputs": (
+            make_tensor(name="y", scale=0.5, zero_point=-3),
+            make_tensor(name="z", dtype="uint8", table=tuple(range(256))),
+        ),
         "layers": (Layer(index=0, name="y", op="CONV_2D", engine="matmul", macs=7, stamp=0),),
-        "host_operations": (HostOperation(op="SOFTMAX", output=0, parameters={"left_shift": 1}),),
     }
     return Image(**{**values, **changes})
 
@@ -89,10 +91,10 @@ def test_trailing_bytes_are_found():
 
 
 def test_another_format_version_is_refused(monkeypatch):
-    monkeypatch.setattr(image_module, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(image_module, "FORMAT_VERSION", 99)
     content = make_image().to_bytes()
     monkeypatch.undo()
-    with pytest.raises(ImageError, match="image format 2, this version reads 1"):
+    with pytest.raises(ImageError, match="image format 99, this version reads 2"):
         Image.from_bytes(content)
 
 
@@ -156,3 +158,23 @@ def test_replacing_the_configuration_changes_the_fingerprint():
     image = make_image(config=dataclasses.replace(PRESETS["test"], queue_depth=8))
     assert Image.from_bytes(image.to_bytes()).config == image.config
     assert image.config.fingerprint != PRESETS["test"].fingerprint
+
+
+def test_float_values_are_converted_by_scale_and_zero_point():
+    tensor = make_tensor(dtype="float32", scale=0.5, zero_point=3)
+    values = np.full(tensor.shape, 2.2, np.float32)
+    values.flat[0] = 1e9
+    result = tensor.unpack(tensor.pack(values).ljust(tensor.memory_bytes, b"\0"))
+    # 2.2 / 0.5 rounds to 4; 1e9 saturates at 127, which stands for (127 - 3) / 2.
+    assert result.dtype == np.float32
+    assert result.flat[0] == 62.0 and (result.reshape(-1)[1:] == 2.0).all()
+
+
+def test_bytes_without_sign_are_converted_by_table():
+    inward = make_tensor(dtype="uint8", table=tuple(range(-128, 128)))
+    values = np.arange(np.prod(inward.shape), dtype=np.uint8).reshape(inward.shape)
+    plain = make_tensor()
+    assert inward.pack(values) == plain.pack((values.astype(np.int16) - 128).astype(np.int8))
+    outward = make_tensor(dtype="uint8", table=tuple(range(256)))
+    got = outward.unpack(inward.pack(values).ljust(outward.memory_bytes, b"\0"))
+    assert got.dtype == np.uint8 and np.array_equal(got, values)

@@ -14,7 +14,7 @@ LAYERS = (
     Layer(index=0, name="a", op="CONV_2D", engine="matmul", macs=800, stamp=0),
     Layer(index=1, name="b", op="RESHAPE", engine="none"),
     Layer(index=2, name="c", op="FULLY_CONNECTED", engine="matmul", macs=200, stamp=1),
-    Layer(index=3, name="d", op="SOFTMAX", engine="host"),
+    Layer(index=3, name="d", op="SOFTMAX", engine="none"),
 )
 IMAGE = Image(
     config=PRESETS["test"],

@@ -1,25 +1,26 @@
 """The back end: a lowered network becomes the image for one configuration."""
 
-from accel.compiler.emit import ALIGNMENT, ConstantPool, Emitter
+from collections.abc import Sequence
+
+from accel.compiler.constants import ALIGNMENT, ConstantPool
+from accel.compiler.emit import Emitter
 from accel.compiler.layers import (
-    AddLayer,
+    ControllerLayer,
     ConvLayer,
     FeatureMap,
-    HostLayer,
     Layer,
     Network,
-    PoolLayer,
     Port,
     ReshapeLayer,
 )
 from accel.compiler.lower import lower
-from accel.compiler.placement import DeviceLayer, Placement, place
+from accel.compiler.placement import Placement, place
 from accel.compiler.regions import MemoryMap
 from accel.compiler.schedule import order
-from accel.compiler.tile import groups_of
+from accel.compiler.tile import DeviceLayer, groups_of
 from accel.config import Config
 from accel.errors import ModelError
-from accel.image import HostOperation, Image, Segment, Tensor
+from accel.image import Image, Segment, Tensor
 from accel.image import Layer as ImageLayer
 
 __all__ = ["build_image"]
@@ -33,15 +34,17 @@ def build_image(network: Network, config: Config) -> Image:
     ModelError
         When a layer does not fit the configuration.
     """
-    device = [x for x in network.layers if isinstance(x, ConvLayer | AddLayer | PoolLayer)]
-    host = [x for x in network.layers if isinstance(x, HostLayer)]
+    device = [x for x in network.layers if not isinstance(x, ReshapeLayer)]
     if not device:
         raise ModelError(f"{network.name}: no operator of the model runs on the accelerator")
     placement = place(device, config)
-    outputs = _device_outputs(network, host)
-    maps = _memory_maps(network, device, outputs, placement, config)
+    maps = _memory_maps(network, device, placement, config)
     end = max(item.offset + _aligned(item.size) for item in maps.values())
     constants = ConstantPool(end)
+    for storage, values in network.constants.items():
+        item = _map_of(network, device, storage)
+        packed = _tensor(Port(item.name, item.shape, item), MemoryMap(0, 0, 0, 0, 0), config)
+        maps[storage] = _memory_map(item, constants.add(packed.pack(values)), config)
     emitter = Emitter(config, placement, maps, constants)
     emitter.emit(device)
     order(emitter.steps)
@@ -56,15 +59,8 @@ def build_image(network: Network, config: Config) -> Image:
         memory_bytes=constants.end,
         segments=(Segment(address=constants.base, data=constants.data()),),
         inputs=tuple(_tensor(p, maps[p.map.storage], config) for p in network.inputs),
-        outputs=tuple(
-            _tensor(port, maps[item.storage], config, item)
-            for port, item in zip(network.outputs, outputs, strict=True)
-        ),
+        outputs=tuple(_tensor(p, maps[p.map.storage], config) for p in network.outputs),
         layers=tuple(_report_layers(network.layers)),
-        host_operations=tuple(
-            HostOperation(op=x.op, output=_output_index(network, x), parameters=dict(x.parameters))
-            for x in host
-        ),
     )
 
 
@@ -72,86 +68,78 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _device_outputs(network: Network, host: list[HostLayer]) -> list[FeatureMap]:
-    """Return for each network output the map that the device leaves for the host."""
-    made_by = {layer.output.storage: layer for layer in host}
-    maps = []
-    for port in network.outputs:
-        item = port.map
-        while item.storage in made_by:
-            item = made_by[item.storage].input
-        maps.append(item)
-    return maps
+def _map_of(network: Network, device: Sequence[DeviceLayer], storage: int) -> FeatureMap:
+    maps = [m for layer in device for m in layer.inputs] + [p.map for p in network.outputs]
+    return next(item for item in maps if item.storage == storage)
 
 
-def _output_index(network: Network, layer: HostLayer) -> int:
-    """Return the network output that a host layer computes."""
-    after = {x.input.storage: x.output.storage for x in network.layers if isinstance(x, HostLayer)}
-    storage = layer.output.storage
-    while storage in after:
-        storage = after[storage]
-    return [port.map.storage for port in network.outputs].index(storage)
+def _memory_map(item: FeatureMap, offset: int, config: Config) -> MemoryMap:
+    return MemoryMap(
+        offset, item.height, item.width, groups_of(item.channels, config), config.word_slot
+    )
 
 
 def _memory_maps(
-    network: Network,
-    device: list[DeviceLayer],
-    outputs: list[FeatureMap],
-    placement: Placement,
-    config: Config,
+    network: Network, device: Sequence[DeviceLayer], placement: Placement, config: Config
 ) -> dict[int, MemoryMap]:
     """Give network inputs and outputs, and maps that are not resident, their place in memory."""
-    wanted = [port.map for port in network.inputs] + outputs
+    wanted = [port.map for port in (*network.inputs, *network.outputs)]
     for layer in device:
         wanted += [m for m in (*layer.inputs, layer.output) if m.storage not in placement.resident]
     maps: dict[int, MemoryMap] = {}
     offset = 0
     for item in wanted:
-        if item.storage in maps:
+        if item.storage in maps or item.storage in network.constants:
             continue
-        groups = groups_of(item.channels, config)
-        maps[item.storage] = MemoryMap(offset, item.height, item.width, groups, config.word_slot)
+        maps[item.storage] = _memory_map(item, offset, config)
         offset += _aligned(maps[item.storage].size)
     return maps
 
 
-def _tensor(
-    port: Port, place_: MemoryMap, config: Config, item: FeatureMap | None = None
-) -> Tensor:
-    item = item or port.map
+def _tensor(port: Port, place_: MemoryMap, config: Config) -> Tensor:
+    item = port.map
     return Tensor(
         name=port.name,
         shape=port.shape,
-        dtype="int8",
+        dtype=port.dtype,
         address=place_.offset,
         height=item.height,
         width=item.width,
         channels=item.channels,
         rows=config.rows,
         slot=config.word_slot,
-        scale=port.map.scale,
-        zero_point=port.map.zero_point,
+        scale=item.scale,
+        zero_point=item.zero_point,
+        table=None if port.table is None else tuple(port.table.tolist()),
     )
 
 
 def _report_layers(layers: tuple[Layer, ...]) -> list[ImageLayer]:
-    result = []
+    """Return a row per operator: several layers of one operator are one, with one stamp."""
+    rows: list[ImageLayer] = []
     stamp = 0
-    for layer in layers:
-        engine, own = "none", None
-        if isinstance(layer, HostLayer):
-            engine = "host"
-        elif not isinstance(layer, ReshapeLayer):
-            engine = "matmul" if isinstance(layer, ConvLayer) else "vector"
-            own, stamp = stamp, stamp + 1
-        result.append(
+    for number, layer in enumerate(layers):
+        if number + 1 < len(layers) and layers[number + 1].index == layer.index:
+            continue
+        same = [other for other in layers if other.index == layer.index]
+        working = [other for other in same if not isinstance(other, ReshapeLayer)]
+        engine = "none"
+        if working:
+            kinds = [type(other) for other in working]
+            engine = "vector"
+            if ConvLayer in kinds:
+                engine = "matmul"
+            elif ControllerLayer in kinds:
+                engine = "controller"
+        rows.append(
             ImageLayer(
                 index=layer.index,
                 name=layer.name,
                 op=layer.op,
                 engine=engine,
-                macs=layer.macs,
-                stamp=own,
+                macs=sum(other.macs for other in same),
+                stamp=stamp if working else None,
             )
         )
-    return result
+        stamp += bool(working)
+    return rows

@@ -1,21 +1,40 @@
 """From planned layers to commands in program order, and the constants they read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from accel.compiler.layers import AddLayer, ConvLayer, FeatureMap, PoolLayer
-from accel.compiler.placement import DeviceLayer, Placement
+from accel.compiler.constants import ConstantPool, ConvBlock
+from accel.compiler.layers import (
+    ControllerLayer,
+    ConvLayer,
+    ElementwiseLayer,
+    FeatureMap,
+    PoolLayer,
+)
+from accel.compiler.placement import Placement
 from accel.compiler.regions import Box, MemoryMap, Slots, View, composite
-from accel.compiler.schedule import Span, Step
-from accel.compiler.tile import PARAM_SLOTS, ConvPlan, MapPlan, Part, conv_box, groups_of
+from accel.compiler.schedule import Call, Span, Step
+from accel.compiler.tile import (
+    PARAM_SLOTS,
+    ConvPlan,
+    DeviceLayer,
+    MapPlan,
+    Part,
+    Plan,
+    conv_box,
+    groups_of,
+)
 from accel.config import Config
-from accel.isa import PARAM_WORDS, Engine, Operation, Space
+from accel.firmware import load_kernel
+from accel.firmware.call import argument_block, kernel_call
+from accel.isa import PARAM_WORDS, TABLE_WORDS, Engine, Operation, Space
 
 __all__ = ["Emitter"]
 
-ALIGNMENT = 64
-"""Bytes to which everything in the image is aligned."""
+WINDOW = 0x4000_0000
+"""Where the controller sees the scratchpad."""
 
 
 class Emitter:
@@ -32,7 +51,7 @@ class Emitter:
 
     Attributes
     ----------
-    steps : list of Step
+    steps : list of Step and Call
         Commands so far.
     """
 
@@ -41,9 +60,9 @@ class Emitter:
         config: Config,
         placement: Placement,
         maps: dict[int, MemoryMap],
-        constants: "ConstantPool",
+        constants: ConstantPool,
     ) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[Step | Call] = []
         self._config = config
         self._placement = placement
         self._maps = maps
@@ -56,7 +75,7 @@ class Emitter:
         self._layer = 0
 
     def emit(self, layers: Sequence[DeviceLayer]) -> None:
-        """Emit all layers; the last vector command of each carries the stamp."""
+        """Emit all layers; the last vector command of each operator carries the stamp."""
         for time, layer in enumerate(layers):
             self._layer = layer.index
             for item in layer.inputs:
@@ -65,13 +84,22 @@ class Emitter:
             area = self._placement.areas[time]
             if isinstance(layer, ConvLayer) and isinstance(plan, ConvPlan):
                 self._conv(layer, plan, area)
-            elif isinstance(layer, AddLayer) and isinstance(plan, MapPlan):
-                self._add(layer, plan, area)
-            elif isinstance(layer, PoolLayer) and isinstance(plan, MapPlan):
-                self._pool(layer, plan, area)
+            elif isinstance(plan, MapPlan):
+                if isinstance(layer, ElementwiseLayer):
+                    self._elementwise(layer, plan, area)
+                elif isinstance(layer, PoolLayer):
+                    self._pool(layer, plan, area)
+                elif isinstance(layer, ControllerLayer):
+                    self._controller(layer, plan, area)
             self._written.add(layer.output.storage)
-            last = max(i for i, s in enumerate(self.steps) if s.engine == Engine.VECTOR)
-            self.steps[last].stamp = True
+            if time + 1 == len(layers) or layers[time + 1].index != layer.index:
+                self._stamp()
+
+    def _stamp(self) -> None:
+        for step in reversed(self.steps):
+            if isinstance(step, Step) and step.engine == Engine.VECTOR:
+                step.stamp = True
+                return
 
     # Feature maps ------------------------------------------------------------------------------
 
@@ -113,6 +141,52 @@ class Emitter:
             writes=target.spans(part),
         )
 
+    def _store_results(self, layer: ConvLayer, tile: Box, view: View, *, resident: bool) -> None:
+        """Store a convolution's results `tile` (planes g0 .. g1) where memory wants them."""
+        oy, ox = layer.origin
+        sy, sx = layer.step
+        placed = Box(
+            oy + tile.y0 * sy,
+            oy + (tile.y1 - 1) * sy + 1,
+            ox + tile.x0 * sx,
+            ox + (tile.x1 - 1) * sx + 1,
+            tile.g0,
+            tile.g1,
+        )
+        if (sy, sx) == (1, 1):
+            moved = view if resident else replace(view, box=_shift(view.box, oy, ox))
+            self._store_map(layer.output, placed, moved)
+            return
+        target = self._maps[layer.output.storage]
+        for g in range(tile.g0, tile.g1):
+            one = replace(placed, g0=g, g1=g + 1)
+            if resident:
+                start, col, row = view.address(one.y0, one.x0, g), sx, sy * view.pitch
+                reads = view.spans(one)
+            else:
+                start, col, row = view.address(tile.y0, tile.x0, g), 1, view.pitch
+                reads = view.spans(replace(tile, g0=g, g1=g + 1))
+            memory_col, memory_row = sx * target.slot, sy * target.width * target.slot
+            counts = [tile.cols, tile.rows]
+            memory_steps = composite(counts, [memory_col, memory_row])
+            chip_steps = composite(counts, [col, row])
+            self._step(
+                Engine.STORE,
+                {
+                    "memory_address": target.address(one.y0, one.x0, g),
+                    "chip_address": start,
+                    "words": 1,
+                    "rows": tile.cols,
+                    "planes": tile.rows,
+                    "memory_step_row": memory_steps[0],
+                    "chip_step_row": chip_steps[0],
+                    "memory_step_plane": memory_steps[1],
+                    "chip_step_plane": chip_steps[1],
+                },
+                reads=reads,
+                writes=target.spans(one),
+            )
+
     def _input_view(self, item: FeatureMap, places: Slots, box: Box, stream: int = 0) -> View:
         """Return where a box of a map can be read, loading it where it is not on-chip."""
         view = self._resident_view(item)
@@ -136,15 +210,14 @@ class Emitter:
     # Layers ------------------------------------------------------------------------------------
 
     def _conv(self, layer: ConvLayer, plan: ConvPlan, area: int) -> None:
-        config = self._config
         inputs, outputs = self._stream_slots(plan, area, 1)
-        blocks = self._constants.conv_blocks(layer, plan.parts, config)
-        self._begin_weights(plan, len(blocks))
-        out = layer.output
+        blocks = self._constants.conv_blocks(layer, plan, self._config)
+        self._begin_weights(plan)
+        rows, cols = layer.results
         tiles = [
-            Box(y, min(y + plan.rows, out.height), x, min(x + plan.cols, out.width), 0, 0)
-            for y in range(0, out.height, plan.rows)
-            for x in range(0, out.width, plan.cols)
+            Box(y, min(y + plan.rows, rows), x, min(x + plan.cols, cols), 0, 0)
+            for y in range(0, rows, plan.rows)
+            for x in range(0, cols, plan.cols)
         ]
         column_groups = range(len(blocks))
         if plan.groups_outer:
@@ -159,9 +232,7 @@ class Emitter:
                     view = self._conv_output(layer, plan, tile, group, outputs)
                 self._chunk(layer, plan, tile, group, blocks[group], inputs, view)
 
-    def _stream_slots(
-        self, plan: ConvPlan | MapPlan, area: int, operands: int
-    ) -> tuple[Slots, ...]:
+    def _stream_slots(self, plan: Plan, area: int, operands: int) -> tuple[Slots, ...]:
         """Return places for each operand's streamed regions, then for output tiles."""
         result = []
         for block in [plan.input_block] * operands + [plan.output_block]:
@@ -169,12 +240,14 @@ class Emitter:
             area += plan.places * block
         return tuple(result)
 
-    def _begin_weights(self, plan: ConvPlan, column_groups: int) -> None:
+    def _begin_weights(self, plan: ConvPlan) -> None:
         """Lay out the weight memory for a layer, behind the last layer's blocks if there is room."""
-        rows = self._config.rows
-        params = PARAM_WORDS if len(plan.parts) == 1 else 0
-        block = params + max(part.tiles for part in plan.parts) * rows
-        wanted = column_groups * len(plan.parts)
+        sizes = [
+            part.tiles * self._config.rows + (PARAM_WORDS if len(parts) == 1 else 0)
+            for parts in plan.parts
+            for part in parts
+        ]
+        block, wanted = max(sizes), len(sizes)
         start = self._weights.stop
         if start + min(wanted, 2) * block > self._param_base:
             start = 0
@@ -205,49 +278,50 @@ class Emitter:
         plan: ConvPlan,
         tile: Box,
         group: int,
-        block: "ConvBlock",
+        block: ConvBlock,
         inputs: Slots,
         output: View,
     ) -> None:
         """Emit the commands of one chunk: loads, matmul per part, vector, stores."""
         config = self._config
         acc = (self._chunks % 2) * config.acc_depth
-        params = self._load_params(layer, group, block) if len(plan.parts) > 1 else None
+        parts = plan.parts[group]
+        params = self._load_params(block) if len(parts) > 1 else None
         self._chunks += 1
-        whole = Part(
-            0, layer.kernel[0], 0, layer.kernel[1], 0, groups_of(layer.input.channels, config)
-        )
-        for number, part in enumerate(plan.parts):
-            region = conv_box(layer, tile, whole if plan.whole_depth else part)
-            view = self._input_view(layer.input, inputs, region)
+        first_index = sum(len(p) for p in plan.parts[:group])
+        for number, part in enumerate(parts):
+            source = layer.sources[part.source]
+            read = part
+            if plan.whole_depth:
+                read = Part(
+                    part.source, 0, layer.kernel[0], 0, layer.kernel[1], 0,
+                    groups_of(source.channels, config),
+                )  # fmt: skip
+            view = self._input_view(source, inputs, conv_box(layer, tile, read))
+            key = (layer.index, id(layer), first_index + number)
             if params is None:
                 words = PARAM_WORDS + part.tiles * config.rows
-                param_address = self._load_weights(
-                    (layer.index, group), group, block.address, words
-                )
+                param_address = self._load_weights(key, first_index, block.address, words)
                 weight_address = param_address + PARAM_WORDS
-                param_span = Span("weights", param_address, weight_address)
             else:
                 param_address = params
-                param_span = Span("weights", params, params + PARAM_WORDS)
-                index = group * len(plan.parts) + number
                 weight_address = self._load_weights(
-                    (layer.index, index),
-                    index,
+                    key,
+                    first_index + number,
                     block.address + block.part_offsets[number] * config.weight_slot,
                     part.tiles * config.rows,
                 )
             self._matmul(layer, tile, part, view, weight_address, acc, accumulate=number > 0)
         channels = min(config.cols, layer.output.channels - group * config.cols)
-        self._vector_conv(layer, tile, group, channels, acc, param_address, param_span, output)
+        self._vector_conv(layer, tile, group, channels, acc, param_address, output)
         self._store_complete_planes(layer, tile, group, channels, output)
 
-    def _load_params(self, layer: ConvLayer, group: int, block: "ConvBlock") -> int:
+    def _load_params(self, block: ConvBlock) -> int:
         address = self._param_base + (self._chunks % PARAM_SLOTS) * PARAM_WORDS
         self._load_constants(Space.WEIGHTS, "weights", block.address, address, PARAM_WORDS)
         return address
 
-    def _load_weights(self, key: tuple[int, int], index: int, source: int, words: int) -> int:
+    def _load_weights(self, key: tuple[int, int, int], index: int, source: int, words: int) -> int:
         found = self._weights.find(key)
         if found is not None:
             return found
@@ -300,8 +374,8 @@ class Emitter:
             "acc_address": acc,
             "accumulate": int(accumulate),
             "pad_value": layer.pad_value,
-            "input_height": layer.input.height,
-            "input_width": layer.input.width,
+            "input_height": layer.sources[part.source].height,
+            "input_width": layer.sources[part.source].width,
         }
         for level, name in enumerate(("col", "row", "k0", "k1", "k2")):
             values[f"count_{name}"] = counts[level]
@@ -330,32 +404,50 @@ class Emitter:
         channels: int,
         acc: int,
         param_address: int,
-        param_span: Span,
         output: View,
     ) -> None:
         config = self._config
         first = group * config.cols
         plane = first // config.rows
         last_plane = (first + channels - 1) // config.rows
+        y, x, step = tile.y0, tile.x0, (1, 1)
+        if self._is_resident(layer.output):
+            step = layer.step
+            y, x = layer.origin[0] + y * step[0], layer.origin[1] + x * step[1]
+        written = Box(
+            y, y + (tile.rows - 1) * step[0] + 1, x, x + (tile.cols - 1) * step[1] + 1,
+            plane, last_plane + 1,
+        )  # fmt: skip
         self._step(
             Engine.VECTOR,
             {
                 "operation": int(Operation.ACC),
                 "a_address": acc,
-                "dst_address": output.address(tile.y0, tile.x0, plane),
+                "dst_address": output.address(y, x, plane),
                 "dst_slot": first % config.rows // config.lanes,
                 "slices": -(-channels // config.lanes),
                 "param_address": param_address,
-                **self._vector_common(layer, tile, output),
+                **self._vector_common(layer, tile, output, step=step),
             },
-            reads=[Span("acc", acc, acc + tile.rows * tile.cols), param_span],
-            writes=output.spans(Box(tile.y0, tile.y1, tile.x0, tile.x1, plane, last_plane + 1)),
+            reads=[
+                Span("acc", acc, acc + tile.rows * tile.cols),
+                Span("weights", param_address, param_address + PARAM_WORDS),
+            ],
+            writes=output.spans(written),
         )
 
+    def _is_resident(self, item: FeatureMap) -> bool:
+        return item.storage in self._placement.resident
+
     def _vector_common(
-        self, layer: DeviceLayer, tile: Box, output: View, window: tuple[int, int] = (1, 1)
+        self,
+        layer: ConvLayer | ElementwiseLayer | PoolLayer,
+        tile: Box,
+        output: View,
+        window: tuple[int, int] = (1, 1),
+        step: tuple[int, int] = (1, 1),
     ) -> dict[str, int]:
-        steps = composite([tile.cols, tile.rows], [1, output.pitch])
+        steps = composite([tile.cols, tile.rows], [step[1], step[0] * output.pitch])
         return {
             "count_col": tile.cols,
             "count_row": tile.rows,
@@ -382,46 +474,139 @@ class Emitter:
         if end < layer.output.channels:
             done = end // rows
         if done > first:
-            self._store_map(
-                layer.output, Box(tile.y0, tile.y1, tile.x0, tile.x1, first, done), output
-            )
+            self._store_results(
+                layer, replace(tile, g0=first, g1=done), output,
+                resident=self._is_resident(layer.output),
+            )  # fmt: skip
 
-    def _add(self, layer: AddLayer, plan: MapPlan, area: int) -> None:
-        table = self._constants.table(layer)
-        self._load_constants(Space.TABLE, "table", table, 0, 512)
-        *operands, outputs = self._stream_slots(plan, area, 2)
+    def _elementwise(self, layer: ElementwiseLayer, plan: MapPlan, area: int) -> None:
+        tables = [t for t in (layer.table_a, layer.table_b) if t is not None]
+        if tables:
+            blob = np.concatenate(tables).astype("<i4").tobytes()
+            words = TABLE_WORDS // 2 * len(tables)
+            self._load_constants(Space.TABLE, "table", self._constants.add(blob), 0, words)
+        *operands, outputs = self._stream_slots(plan, area, len(layer.inputs))
         for tile in self._map_tiles(layer.output, plan):
-            a = self._input_view(layer.a, operands[0], tile)
-            b = self._input_view(layer.b, operands[1], tile, stream=1)
+            views = []
+            for stream, item in enumerate(layer.inputs):
+                box = tile
+                if item.shape[:2] != layer.output.shape[:2]:
+                    box = Box(0, 1, 0, 1, tile.g0, tile.g1)
+                views.append(self._input_view(item, operands[stream], box, stream=stream))
             output = self._output_view(layer.output, outputs, tile)
-            counts = [tile.cols, tile.rows]
-            a_steps = composite(counts, [1, a.pitch])
-            b_steps = composite(counts, [1, b.pitch])
-            self._step(
-                Engine.VECTOR,
-                {
-                    "operation": int(Operation.ADD),
-                    "uniform": 1,
-                    "multiplier": layer.rescale.multiplier,
-                    "bias": layer.rescale.bias,
-                    "shift": layer.rescale.shift,
-                    "slices": self._slices(layer.output, tile),
-                    "a_address": a.address(tile.y0, tile.x0, tile.g0),
-                    "b_address": b.address(tile.y0, tile.x0, tile.g0),
-                    "dst_address": output.address(tile.y0, tile.x0, tile.g0),
-                    "a_plane": a.plane,
-                    "b_plane": b.plane,
-                    "a_step_col": a_steps[0],
-                    "a_step_row": a_steps[1],
-                    "b_step_col": b_steps[0],
-                    "b_step_row": b_steps[1],
-                    **self._vector_common(layer, tile, output),
-                },
-                reads=[*a.spans(tile), *b.spans(tile), Span("table", 0, 512)],
-                writes=output.spans(tile),
-            )
+            if layer.operation in ("max", "min"):
+                for piece in _equal_pitch(tile, views):
+                    self._select(layer, piece, views[0], views[-1], output)
+            else:
+                self._combine(layer, tile, views, output)
             if layer.output.storage in self._maps:
                 self._store_map(layer.output, tile, output)
+
+    def _combine(self, layer: ElementwiseLayer, tile: Box, views: list[View], output: View) -> None:
+        """Emit one ADD, MUL or TABLE command."""
+        values = {"operation": int(_OPERATIONS[layer.operation])}
+        reads = [Span("table", 0, TABLE_WORDS // 2 * len(views))]
+        for name, view in zip("ab", views, strict=False):
+            counts = [tile.cols, tile.rows]
+            broadcast = view.box.pixels == 1 and tile.pixels > 1
+            steps = composite(counts, [0, 0] if broadcast else [1, view.pitch])
+            y, x = (0, 0) if broadcast else (tile.y0, tile.x0)
+            values[f"{name}_address"] = view.address(y, x, tile.g0)
+            values[f"{name}_plane"] = view.plane
+            values[f"{name}_step_col"] = steps[0]
+            values[f"{name}_step_row"] = steps[1]
+            reads += view.spans(replace(view.box, g0=tile.g0, g1=tile.g1) if broadcast else tile)
+        self._step(
+            Engine.VECTOR,
+            {
+                **values,
+                "dst_address": output.address(tile.y0, tile.x0, tile.g0),
+                **self._uniform(layer, tile),
+                **self._vector_common(layer, tile, output),
+            },
+            reads=reads,
+            writes=output.spans(tile),
+        )
+
+    def _select(self, layer: ElementwiseLayer, tile: Box, a: View, b: View, output: View) -> None:
+        """Emit one MAX or MIN of two maps: a window whose two elements are the operands."""
+        delta = b.address(tile.y0, tile.x0, tile.g0) - a.address(tile.y0, tile.x0, tile.g0)
+        steps = composite([2, 1, tile.cols, tile.rows], [delta, 0, 1, a.pitch])
+        self._step(
+            Engine.VECTOR,
+            {
+                "operation": int(_OPERATIONS[layer.operation]),
+                "a_address": a.address(tile.y0, tile.x0, tile.g0),
+                "dst_address": output.address(tile.y0, tile.x0, tile.g0),
+                "a_plane": a.plane,
+                "a_step_wcol": steps[0],
+                "a_step_wrow": steps[1],
+                "a_step_col": steps[2],
+                "a_step_row": steps[3],
+                **self._uniform(layer, tile),
+                **self._vector_common(layer, tile, output, (1, 2)),
+            },
+            reads=[*a.spans(tile), *b.spans(tile)],
+            writes=output.spans(tile),
+        )
+
+    def _uniform(self, layer: ElementwiseLayer, tile: Box) -> dict[str, int]:
+        return {
+            "uniform": 1,
+            "multiplier": layer.rescale.multiplier,
+            "bias": layer.rescale.bias,
+            "shift": layer.rescale.shift,
+            "slices": self._slices(layer.output, tile),
+        }
+
+    def _controller(self, layer: ControllerLayer, plan: MapPlan, area: int) -> None:
+        config = self._config
+        *operands, outputs = self._stream_slots(plan, area, len(layer.inputs))
+        views = [
+            self._input_view(item, places, self._whole(item), stream=min(i, 1))
+            for i, (item, places) in enumerate(zip(layer.inputs, operands, strict=True))
+        ]
+        whole = self._whole(layer.output)
+        output = self._output_view(layer.output, outputs, whole)
+        slot = config.word_slot
+
+        def window(item: FeatureMap, view: View) -> tuple[int, ...]:
+            return (WINDOW + view.base * slot, *item.shape, view.plane * slot)
+
+        block = argument_block(
+            config.rows,
+            slot,
+            window(layer.output, output),
+            [window(item, view) for item, view in zip(layer.inputs, views, strict=True)],
+            layer.arguments,
+            layer.tables,
+        )
+        kernel = load_kernel(layer.kernel, config.multiply)
+        self.steps.append(Call(tuple(kernel_call(kernel, block, config.program_bytes))))
+        # The identity on one word: something of the layer's that an engine can stamp.
+        first = Box(0, 1, 0, 1, 0, 1)
+        self._step(
+            Engine.VECTOR,
+            {
+                "operation": int(Operation.MAX),
+                "uniform": 1,
+                "multiplier": 1 << 30,
+                "shift": 1,
+                "slices": 1,
+                "a_address": output.base,
+                "dst_address": output.base,
+                "count_col": 1,
+                "count_row": 1,
+                "window_col": 1,
+                "window_row": 1,
+                "clamp_min": -128,
+                "clamp_max": 127,
+            },
+            reads=output.spans(first),
+            writes=output.spans(first),
+        )
+        if layer.output.storage in self._maps:
+            self._store_map(layer.output, whole, output)
 
     def _pool(self, layer: PoolLayer, plan: MapPlan, area: int) -> None:
         inputs, outputs = self._stream_slots(plan, area, 1)
@@ -516,6 +701,30 @@ class Emitter:
         self.steps.append(Step(engine, values, reads or [], writes, self._layer, stream=stream))
 
 
+_OPERATIONS = {
+    "add": Operation.ADD,
+    "mul": Operation.MUL,
+    "max": Operation.MAX,
+    "min": Operation.MIN,
+    "table": Operation.TABLE,
+}
+
+
+def _shift(box: Box, rows: int, cols: int) -> Box:
+    return replace(box, y0=box.y0 + rows, y1=box.y1 + rows, x0=box.x0 + cols, x1=box.x1 + cols)
+
+
+def _equal_pitch(tile: Box, views: list[View]) -> list[Box]:
+    """Cut a tile until the distance between two views' pixels is the same all over each piece."""
+    a, b = views[0], views[-1]
+    pieces = [tile]
+    if a.plane != b.plane:
+        pieces = [replace(p, g0=g, g1=g + 1) for p in pieces for g in range(p.g0, p.g1)]
+    if a.pitch != b.pitch:
+        pieces = [replace(p, y0=y, y1=y + 1) for p in pieces for y in range(p.y0, p.y1)]
+    return pieces
+
+
 def _window_runs(layer: PoolLayer, tile: Box, axis: int) -> list[tuple[tuple[int, int], int, int]]:
     """Return runs of results along an axis whose windows are clipped alike.
 
@@ -536,99 +745,3 @@ def _window_runs(layer: PoolLayer, tile: Box, axis: int) -> list[tuple[tuple[int
                 continue
         runs.append(((result, result + 1), low, count))
     return runs
-
-
-class ConvBlock:
-    """One column group's constants in the image.
-
-    Parameters
-    ----------
-    address : int
-        Byte offset of its parameters; the tiles follow.
-    part_offsets : list of int
-        Words from `address` to each part's first tile.
-    """
-
-    def __init__(self, address: int, part_offsets: list[int]) -> None:
-        self.address = address
-        self.part_offsets = part_offsets
-
-
-class ConstantPool:
-    """Collects constants; `base` is the byte offset of the first in memory."""
-
-    def __init__(self, base: int) -> None:
-        self.base = base
-        self._blobs: list[bytes] = []
-        self._size = 0
-        self._places: dict[bytes, int] = {}
-
-    @property
-    def end(self) -> int:
-        """Byte offset behind the last constant."""
-        return self.base + self._size
-
-    def data(self) -> bytes:
-        """Return all constants as they lie in memory from `base` on."""
-        return b"".join(self._blobs)
-
-    def add(self, blob: bytes) -> int:
-        """Return the offset of `blob`, equal blobs only once."""
-        if blob not in self._places:
-            self._places[blob] = self.end
-            padded = blob + bytes(-len(blob) % ALIGNMENT)
-            self._blobs.append(padded)
-            self._size += len(padded)
-        return self._places[blob]
-
-    def table(self, layer: AddLayer) -> int:
-        """Return the offset of an ADD's function table."""
-        both = np.concatenate([layer.table_a, layer.table_b]).astype("<i4")
-        return self.add(both.tobytes())
-
-    def conv_blocks(
-        self, layer: ConvLayer, parts: Sequence[Part], config: Config
-    ) -> list[ConvBlock]:
-        """Return the constants of every column group of a convolution."""
-        rows, cols = config.rows, config.cols
-        channels_out, kh, kw, channels_in = layer.weights.shape
-        column_groups = -(-channels_out // cols)
-        groups = -(-channels_in // rows)
-        weights = np.zeros((column_groups * cols, kh, kw, groups * rows), np.int8)
-        weights[:channels_out, :, :, :channels_in] = layer.weights
-        # [column group, group, ky, kx, row, column]: the order of a whole reduction's tiles.
-        tiles = weights.reshape(column_groups, cols, kh, kw, groups, rows).transpose(
-            0, 4, 2, 3, 5, 1
-        )
-        offsets = []
-        position = PARAM_WORDS
-        for part in parts:
-            offsets.append(position)
-            position += part.tiles * rows
-        blocks = []
-        for group in range(column_groups):
-            words = np.zeros((position, config.weight_slot), np.int8)
-            words[:PARAM_WORDS, :cols] = _param_words(layer, group, cols)
-            for part, offset in zip(parts, offsets, strict=True):
-                box = tiles[
-                    group,
-                    part.g0 : part.g0 + part.ng,
-                    part.ky0 : part.ky0 + part.nky,
-                    part.kx0 : part.kx0 + part.nkx,
-                ]
-                words[offset : offset + part.tiles * rows, :cols] = box.reshape(-1, cols)
-            blocks.append(ConvBlock(self.add(words.tobytes()), offsets))
-        return blocks
-
-
-def _param_words(layer: ConvLayer, group: int, cols: int) -> np.ndarray:
-    """Return the 9 parameter words of a column group as int8 [9, cols]."""
-    words = np.zeros((PARAM_WORDS, cols), np.uint8)
-    chosen = slice(group * cols, (group + 1) * cols)
-    bias = np.ascontiguousarray(layer.bias[chosen].astype("<i4")).view(np.uint8).reshape(-1, 4)
-    scale = np.ascontiguousarray(layer.multiplier[chosen].astype("<i4"))
-    count = len(bias)
-    words[0:4, :count] = bias.T
-    words[4:8, :count] = scale.view(np.uint8).reshape(-1, 4).T
-    words[8, :count] = layer.shift[chosen].astype(np.int8).view(np.uint8)
-    return words.view(np.int8)

@@ -6,26 +6,32 @@ axis is the axis it means. What a node is made of is checked by the importer, no
 
 import enum
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
     "Activation",
-    "Add",
     "AveragePool2D",
+    "Binary",
     "Conv2D",
+    "Convert",
+    "DepthwiseConv2D",
     "FullyConnected",
     "Graph",
     "MaxPool2D",
     "Mean",
     "Node",
+    "Pad",
     "Padding",
     "Quantization",
+    "Rearrange",
     "Reshape",
     "Softmax",
     "Tensor",
+    "TransposeConv",
+    "Unary",
     "shorten",
 ]
 
@@ -74,9 +80,9 @@ class Tensor:
     name : str
         Not unique.
     shape : tuple of int
-        Every dimension at least 1.
+        Every dimension at least 1, but those of constants that are no activations.
     dtype : numpy dtype
-        int8, or int32 for biases and shapes.
+        int8; int32 or int64 for biases and shapes; float32 or uint8 at the edges of the graph.
     quantization : Quantization or None
     data : array or None
         A constant's value (read-only), of `shape` and `dtype`.
@@ -134,7 +140,7 @@ class Node:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """The tensors computed elsewhere that it reads, constants left out."""
+        """The activations that it reads; weights and biases left out."""
         values = [getattr(self, name, None) for name in ("input", "a", "b")]
         return tuple(v for v in values if isinstance(v, Tensor))
 
@@ -158,6 +164,37 @@ class Conv2D(Node):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class DepthwiseConv2D(Node):
+    """DEPTHWISE_CONV_2D. Weights are [1, height, width, out]; out is a multiple of in.
+
+    Output channel o reads input channel o // (out / in).
+    """
+
+    input: Tensor
+    weights: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: Padding
+    activation: Activation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TransposeConv(Node):
+    """TRANSPOSE_CONV. Weights are [out, height, width, in].
+
+    Input pixel (y, x) contributes weights[:, i, j] at output pixel
+    (y*stride[0] + i - padding.top, x*stride[1] + j - padding.left), where there is one.
+    """
+
+    input: Tensor
+    weights: Tensor
+    bias: Tensor | None
+    stride: tuple[int, int]
+    padding: Padding
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FullyConnected(Node):
     """FULLY_CONNECTED. Weights are [out, in]; the input's elements are rows of `in`."""
 
@@ -168,12 +205,31 @@ class FullyConnected(Node):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Add(Node):
-    """ADD of two tensors of the same shape."""
+class Binary(Node):
+    """ADD, SUB, MUL, MINIMUM, MAXIMUM; the operands broadcast to the output's shape."""
 
+    kind: Literal["add", "sub", "mul", "min", "max"]
     a: Tensor
     b: Tensor
-    activation: Activation
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Unary(Node):
+    """A function of each element: RELU, RELU6, LEAKY_RELU, LOGISTIC, TANH, HARD_SWISH, QUANTIZE.
+
+    `alpha` is LEAKY_RELU's stored float32 slope.
+    """
+
+    input: Tensor
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Convert(Node):
+    """QUANTIZE or DEQUANTIZE between int8 and float32 or uint8: the host's work at the edges."""
+
+    input: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -210,6 +266,36 @@ class Reshape(Node):
     """RESHAPE: the same elements in the same order under the output's shape."""
 
     input: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pad(Node):
+    """PAD and PADV2: elements of `value` (a byte) before and behind each axis."""
+
+    input: Tensor
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rearrange(Node):
+    """Operators that only move bytes: CONCATENATION, TRANSPOSE, STRIDED_SLICE, SPLIT and the like.
+
+    Parameters
+    ----------
+    sources : tuple of Tensor
+    elements : int32 array of the output's shape
+        Which element each is, of all elements of all sources one after another.
+    """
+
+    sources: tuple[Tensor, ...]
+    elements: npt.NDArray[np.int32]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The activations that it reads."""
+        return self.sources
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

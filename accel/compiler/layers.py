@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "AddLayer",
+    "ControllerLayer",
     "ConvLayer",
+    "ElementwiseLayer",
     "FeatureMap",
-    "HostLayer",
     "Layer",
     "Network",
     "PoolLayer",
@@ -60,7 +60,7 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the network: a feature map and the shape its user sees.
+    """An input or output of the network: a feature map, and what its user sees.
 
     Parameters
     ----------
@@ -69,11 +69,20 @@ class Port:
         The model's shape, the leading 1 included. Its elements in C order are the map's
         (height, width, channels) elements in C order.
     map : FeatureMap
+        The int8 tensor on the device; its scale and zero point are those of the conversion.
+    dtype : str
+        "int8", "uint8" or "float32": the type of the user's arrays. The host converts float32 by
+        `accel.numerics.quantize` or `dequantize` with the map's scale and zero point.
+    table : array [256] or None
+        For "uint8": what each byte becomes. An input's int8 value by its uint8 value; an output's
+        uint8 value by its int8 value + 128.
     """
 
     name: str
     shape: tuple[int, ...]
     map: FeatureMap
+    dtype: Literal["int8", "uint8", "float32"] = "int8"
+    table: npt.NDArray[np.int8] | npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,16 +120,25 @@ class _LayerBase:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ConvLayer(_LayerBase):
-    """CONV_2D, or FULLY_CONNECTED as a kernel as large as its input.
+    """Everything that is a linear map of windows: convolutions of all kinds, copies, shuffles.
 
-    result[y, x, o] = clamp(output_zero + requantise(bias[o] + sum over (i, j, c) of weights[o, i,
-    j, c] * input[y*stride[0] + i*dilation[0] - padding[0], x*stride[1] + j*dilation[1] -
-    padding[1], c], multiplier[o], shift[o])); elements outside the input read `pad_value`.
+    With `input` standing for the sources side by side along their channels, result (y, x) is, for
+    output channel o,
+
+    clamp(output_zero + requantise(bias[o] + sum over (i, j, c) of weights[o, i, j, c] *
+    input[y*stride[0] + i*dilation[0] - padding[0], x*stride[1] + j*dilation[1] - padding[1], c],
+    multiplier[o], shift[o]))
+
+    and lies at output pixel (origin[0] + y*step[0], origin[1] + x*step[1]). Elements outside the
+    input read `pad_value`. Input channel groups whose weights are all zero cost nothing, so a
+    depthwise convolution is one with diagonal weights, and concatenation, slicing and padding are
+    1 x 1 convolutions with one-hot weights, multiplier 2**30 and shift 1.
 
     Parameters
     ----------
-    input : FeatureMap
-    weights : int8 array [out_channels, kernel height, kernel width, in_channels]
+    sources : tuple of FeatureMap
+        Same height and width each.
+    weights : int8 array [out_channels, kernel height, kernel width, channels of all sources]
     bias : int32 array [out_channels]
         With -zero_point * sum(weights) of the input folded in. No sum leaves int32.
     multiplier : int32 array [out_channels]
@@ -129,13 +147,18 @@ class ConvLayer(_LayerBase):
         -31 (right) .. 30 (left).
     stride, dilation : (rows, columns)
     padding : (top, left)
-        Bottom and right padding follow from the output's size.
+        May be negative: the first window then begins inside. Bottom and right padding follow from
+        `results`.
     pad_value : int
         The input's zero point.
     output_zero, clamp_min, clamp_max : int
+    results : (rows, columns)
+        How many results there are.
+    origin, step : (rows, columns)
+        Where they lie in the output. Several layers may fill one output between them.
     """
 
-    input: FeatureMap
+    sources: tuple[FeatureMap, ...]
     weights: Int8Array
     bias: Int32Array
     multiplier: Int32Array
@@ -147,11 +170,14 @@ class ConvLayer(_LayerBase):
     output_zero: int
     clamp_min: int
     clamp_max: int
+    results: tuple[int, int]
+    origin: tuple[int, int] = (0, 0)
+    step: tuple[int, int] = (1, 1)
 
     @property
     def inputs(self) -> tuple[FeatureMap, ...]:
         """The maps it reads."""
-        return (self.input,)
+        return self.sources
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -160,33 +186,41 @@ class ConvLayer(_LayerBase):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AddLayer(_LayerBase):
-    """ADD: clamp(output_zero + requantise(table_a[a + 128] + table_b[b + 128], ...)).
+class ElementwiseLayer(_LayerBase):
+    """Functions of one or two bytes: ADD, SUB, MUL, MINIMUM, MAXIMUM, activations, requantisation.
+
+    result = clamp(output_zero + requantise(x + bias, multiplier, shift)), with x by `operation`:
+    "add": table_a[a + 128] + table_b[b + 128]; "mul": table_a[a + 128] * table_b[b + 128];
+    "max", "min": of the bytes a and b themselves; "table": table_a[a + 128].
 
     Parameters
     ----------
-    a, b : FeatureMap
-        Same shape as the output; may be the same map.
-    table_a, table_b : int32 array [256]
-        Each operand's rescaled value by its byte.
+    operation : str
+    a : FeatureMap
+        Same shape as the output.
+    b : FeatureMap or None
+        Same shape as the output, or 1 x 1 pixels of as many channels: the same for all pixels.
+        May be the same map as `a`. None for "table".
+    table_a, table_b : int32 array [256] or None
+        Each operand's value by its byte; for "mul" from -256 to 255. None for "max" and "min".
     rescale : Rescale
-        Bias 0.
     output_zero, clamp_min, clamp_max : int
     """
 
+    operation: Literal["add", "mul", "max", "min", "table"]
     a: FeatureMap
-    b: FeatureMap
-    table_a: Int32Array
-    table_b: Int32Array
+    b: FeatureMap | None = None
+    table_a: Int32Array | None = None
+    table_b: Int32Array | None = None
     rescale: Rescale
-    output_zero: int
-    clamp_min: int
-    clamp_max: int
+    output_zero: int = 0
+    clamp_min: int = -128
+    clamp_max: int = 127
 
     @property
     def inputs(self) -> tuple[FeatureMap, ...]:
         """The maps it reads."""
-        return (self.a, self.b)
+        return (self.a,) if self.b is None else (self.a, self.b)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -238,30 +272,32 @@ class ReshapeLayer(_LayerBase):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class HostLayer(_LayerBase):
-    """What no engine does yet (SOFTMAX); only host layers and the network's outputs follow it.
+class ControllerLayer(_LayerBase):
+    """What no engine does: a compiled kernel on the controller, on maps in the scratchpad.
 
     Parameters
     ----------
-    input : FeatureMap
-    shape : tuple of int
-        The tensor's shape in the model, of input and output.
-    parameters : mapping of str to int
-        SOFTMAX, over the last axis: `multiplier`, `left_shift`, `diff_min` of
-        `accel.numerics.softmax`.
+    kernel : str
+        Name of the kernel in the firmware, for instance "softmax".
+    sources : tuple of FeatureMap
+    arguments : tuple of int
+        32-bit values handed to the kernel behind its maps.
+    tables : tuple of int32 array
+        Constants handed to the kernel by address.
     """
 
-    input: FeatureMap
-    shape: tuple[int, ...]
-    parameters: Mapping[str, int] = field(default_factory=dict)
+    kernel: str
+    sources: tuple[FeatureMap, ...]
+    arguments: tuple[int, ...] = ()
+    tables: tuple[Int32Array, ...] = ()
 
     @property
     def inputs(self) -> tuple[FeatureMap, ...]:
         """The maps it reads."""
-        return (self.input,)
+        return self.sources
 
 
-Layer = ConvLayer | AddLayer | PoolLayer | ReshapeLayer | HostLayer
+Layer = ConvLayer | ElementwiseLayer | PoolLayer | ReshapeLayer | ControllerLayer
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,12 +311,15 @@ class Network:
     layers : tuple of Layer
         In execution order: a layer's inputs are network inputs or outputs of earlier layers.
     inputs, outputs : tuple of Port
+    constants : mapping of storage to int8 array [height, width, channels]
+        Maps whose contents are part of the model.
     """
 
     name: str
     layers: tuple[Layer, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    constants: Mapping[int, Int8Array] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from accel import asm
 from accel.compiler.rolling import Loop, Node, roll
-from accel.compiler.schedule import Step
+from accel.compiler.schedule import Call, Step
 from accel.isa import COMMANDS, Engine, Space
 
 __all__ = ["Program", "lower"]
@@ -25,6 +25,9 @@ POOL = (7, *range(16, 28))
 """Registers that hold values used again and again."""
 
 ALL_ENGINES = 0b1111
+
+STACK_WORDS = 64
+"""Words at the end of program memory that kernels have as their stack."""
 
 OVERLAY_WORDS = 64
 """Words of a segment besides its commands: loading the next one (41 at most) and its end."""
@@ -96,7 +99,7 @@ class Program:
         return bytes(blob)
 
 
-def lower(steps: Sequence[Step], program_words: int, address: int) -> Program:
+def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Program:
     """Return the program that issues all steps, waits for the end, and stops.
 
     A program that is larger than its memory becomes segments of half the memory. Each begins by
@@ -117,8 +120,10 @@ def lower(steps: Sequence[Step], program_words: int, address: int) -> Program:
         When a field is out of its range (an internal fault of the tiler).
     """
     trace = _Trace(steps)
+    if any(isinstance(step, Call) for step in steps):
+        program_words -= STACK_WORDS
     nodes, distinct = roll(trace.issues)
-    issues = [x for x in distinct if isinstance(x, _Issue)]
+    issues = [x for x in distinct if isinstance(x, _Issue | Call)]
     start = _Emitter(issues)
     start.clear()
     finish = [asm.twait(ALL_ENGINES), asm.tdone(0)]
@@ -164,7 +169,7 @@ def lower(steps: Sequence[Step], program_words: int, address: int) -> Program:
     return Program(tuple(segments), tuple(offsets))
 
 
-def _cut(nodes: Sequence[Node], issues: Sequence["_Issue"], limit: int) -> list[list[Node]]:
+def _cut(nodes: Sequence[Node], issues: Sequence["_Symbol"], limit: int) -> list[list[Node]]:
     """Cut nodes into pieces of at most `limit` words; a loop that is larger is unrolled."""
     pieces: list[list[Node]] = [[]]
     room = limit
@@ -188,27 +193,33 @@ def _unrolled_length(node: Node) -> int:
     return node.count * sum(map(_unrolled_length, node.body)) if isinstance(node, Loop) else 1
 
 
+_Symbol = _Issue | Call
+
+
 class _Trace:
     """The steps as differences, and the load engine's registers after each of them."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step | Call]) -> None:
         self.issues = list(_deltas(steps))
         self._loads = [COMMANDS[Engine.LOAD].encode({})]
         for step in steps:
-            is_load = step.engine == Engine.LOAD
-            self._loads.append(
-                COMMANDS[Engine.LOAD].encode(step.values) if is_load else self._loads[-1]
-            )
+            if isinstance(step, Step) and step.engine == Engine.LOAD:
+                self._loads.append(COMMANDS[Engine.LOAD].encode(step.values))
+            else:
+                self._loads.append(self._loads[-1])
 
     def load_state(self, position: int) -> list[int]:
         """Return the load engine's registers before step number `position`."""
         return self._loads[position]
 
 
-def _deltas(steps: Sequence[Step]) -> Iterator[_Issue]:
+def _deltas(steps: Sequence[Step | Call]) -> Iterator[_Symbol]:
     state = {e: [0] * COMMANDS[e].registers for e in Engine}
     streams = [(0, 0)] * len(STREAMS)
     for step in steps:
+        if isinstance(step, Call):
+            yield step
+            continue
         new = COMMANDS[step.engine].encode(step.values)
         old = state[step.engine]
         address = None
@@ -234,7 +245,7 @@ def _deltas(steps: Sequence[Step]) -> Iterator[_Issue]:
 class _Emitter:
     """Writes code for nodes; values that repeat in a loop get registers before it."""
 
-    def __init__(self, issues: Sequence[_Issue], words: Sequence[int] = ()) -> None:
+    def __init__(self, issues: Sequence[_Symbol], words: Sequence[int] = ()) -> None:
         self.words = list(words)
         self._issues = issues
 
@@ -274,8 +285,10 @@ class _Emitter:
         for node in nodes:
             if isinstance(node, Loop):
                 self._loop(node, held, depth)
+            elif isinstance(symbol := self._issues[node], Call):
+                self.words += [asm.twait(ALL_ENGINES), *symbol.words]
             else:
-                self._issue(self._issues[node], held)
+                self._issue(symbol, held)
 
     def _loop(self, loop: Loop, held: dict[int, int], depth: int) -> None:
         if depth >= len(COUNTERS):
@@ -307,8 +320,8 @@ class _Emitter:
             if isinstance(node, Loop):
                 for value, count in self._count_uses(node.body).items():
                     uses[value] += count * node.count
-            else:
-                uses.update(self._issues[node].values)
+            elif isinstance(symbol := self._issues[node], _Issue):
+                uses.update(symbol.values)
         return uses
 
     def _issue(self, issue: _Issue, held: dict[int, int]) -> None:

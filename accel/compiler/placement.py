@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from accel.compiler.layers import AddLayer, ConvLayer, FeatureMap, PoolLayer
-from accel.compiler.tile import ConvPlan, MapPlan, groups_of, plan_conv, plan_map, unsupported
+from accel.compiler.layers import FeatureMap
+from accel.compiler.tile import DeviceLayer, Plan, groups_of, make_plan, unsupported
 from accel.config import Config
 
-__all__ = ["DeviceLayer", "Placement", "place"]
-
-DeviceLayer = ConvLayer | AddLayer | PoolLayer
+__all__ = ["Placement", "place"]
 
 
 @dataclass(frozen=True)
@@ -19,13 +17,13 @@ class Placement:
     Parameters
     ----------
     resident : dict of storage to scratchpad address
-    plans : list of ConvPlan or MapPlan, one per device layer
+    plans : list of Plan, one per device layer
     areas : list of int
         Start of each layer's streaming area in the scratchpad.
     """
 
     resident: dict[int, int]
-    plans: list[ConvPlan | MapPlan]
+    plans: list[Plan]
     areas: list[int]
 
 
@@ -58,12 +56,18 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
     while True:
         addresses = _allocate({s: lives[s] for s in resident}, config.scratchpad_words)
         failed: int | None = None
-        plans: list[ConvPlan | MapPlan] = []
+        plans: list[Plan] = []
         areas: list[int] = []
         if isinstance(addresses, dict):
             for time, layer in enumerate(layers):
                 start, space = _largest_gap(lives, addresses, time, config.scratchpad_words)
-                plan = _plan(layer, config, resident, space)
+                plan = make_plan(
+                    layer,
+                    config,
+                    inputs_resident=all(m.storage in resident for m in layer.inputs),
+                    output_resident=layer.output.storage in resident,
+                    space=space,
+                )
                 if plan is None:
                     failed = time
                     break
@@ -77,22 +81,6 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
         if not alive:
             raise unsupported(layers[failed], config)
         resident.remove(max(alive, key=lambda s: (lives[s].words, s)))
-
-
-def _plan(
-    layer: DeviceLayer, config: Config, resident: set[int], space: int
-) -> ConvPlan | MapPlan | None:
-    output = layer.output.storage in resident
-    if isinstance(layer, ConvLayer):
-        return plan_conv(
-            layer,
-            config,
-            input_resident=layer.input.storage in resident,
-            output_resident=output,
-            space=space,
-        )
-    inputs = all(item.storage in resident for item in layer.inputs)
-    return plan_map(layer, config, inputs_resident=inputs, output_resident=output, space=space)
 
 
 def _allocate(lives: dict[int, _Life], size: int) -> dict[int, int] | int:

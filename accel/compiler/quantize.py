@@ -10,20 +10,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accel.compiler.graph import Activation, Add, Conv2D, FullyConnected, Mean, Tensor
+from accel.compiler.graph import (
+    Activation,
+    Binary,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Mean,
+    Tensor,
+    TransposeConv,
+)
 from accel.compiler.layers import Int8Array, Int32Array, Rescale
 from accel.errors import ModelError
 from accel.numerics import multiply_by_quantized_multiplier, quantize_multiplier
 
 __all__ = [
     "IDENTITY",
-    "AddConstants",
+    "BinaryConstants",
     "ConvConstants",
     "activation_range",
-    "add_constants",
     "average_rescale",
+    "binary_constants",
     "conv_constants",
     "mean_rescale",
+    "quantize_ratio",
 ]
 
 IDENTITY = Rescale(bias=0, multiplier=1 << 30, shift=1)
@@ -36,19 +46,21 @@ _ADD_SHIFT = 20
 """Left shift of an int8 operand before ADD rescales it."""
 
 
+Convolution = Conv2D | DepthwiseConv2D | FullyConnected | TransposeConv
+
+
 @dataclass(frozen=True, eq=False)
 class ConvConstants:
     """Per-channel constants of a convolution; see `accel.compiler.layers.ConvLayer`."""
 
-    weights: Int8Array
     bias: Int32Array
     multiplier: Int32Array
     shift: Int8Array
 
 
 @dataclass(frozen=True, eq=False)
-class AddConstants:
-    """Constants of an addition; see `accel.compiler.layers.AddLayer`."""
+class BinaryConstants:
+    """Constants of ADD, SUB or MUL; see `accel.compiler.layers.ElementwiseLayer`."""
 
     table_a: Int32Array
     table_b: Int32Array
@@ -88,7 +100,7 @@ def _round_float32(value: float, scale: float) -> int:
     return int(np.copysign(np.floor(abs(quotient) + 0.5), quotient))
 
 
-def conv_constants(node: Conv2D | FullyConnected) -> ConvConstants:
+def conv_constants(node: Convolution) -> ConvConstants:
     """Return a convolution's bias with the input's zero point folded in, multipliers and shifts.
 
     Raises
@@ -99,6 +111,8 @@ def conv_constants(node: Conv2D | FullyConnected) -> ConvConstants:
     data, quantization = node.weights.data, node.weights.quantization
     if data is None or quantization is None:
         raise ModelError("its weights are not quantised constants")
+    if isinstance(node, DepthwiseConv2D):
+        data = np.moveaxis(data, 3, 0)
     channels = data.shape[0]
     weights = data.reshape(channels, -1)
     sums = weights.sum(axis=1, dtype=np.int64)
@@ -112,16 +126,16 @@ def conv_constants(node: Conv2D | FullyConnected) -> ConvConstants:
         worst = int(reach.argmax())
         raise ModelError(f"the sums of its output channel {worst} can leave 32 bits")
     multipliers, shifts = _output_multipliers(node, quantization.scales, channels)
-    return ConvConstants(data, folded.astype(np.int32), multipliers, shifts)
+    return ConvConstants(folded.astype(np.int32), multipliers, shifts)
 
 
 def _output_multipliers(
-    node: Conv2D | FullyConnected, scales: tuple[float, ...], channels: int
+    node: Convolution, scales: tuple[float, ...], channels: int
 ) -> tuple[Int32Array, Int8Array]:
     # In double, from left to right. FULLY_CONNECTED too: older TFLM multiplied its two scales in
     # float32, which moves one result in ten thousand.
     source, target = node.input.scale, node.output.scale
-    pairs = [_quantize(source * scale / target) for scale in scales]
+    pairs = [quantize_ratio(source * scale / target) for scale in scales]
     pairs = pairs * channels if len(pairs) == 1 else pairs
     return (
         np.array([m for m, _ in pairs], np.int32),
@@ -129,28 +143,40 @@ def _output_multipliers(
     )
 
 
-def _quantize(real: float) -> tuple[int, int]:
-    """Return TFLM's multiplier and shift of a ratio of scales."""
+def quantize_ratio(real: float) -> tuple[int, int]:
+    """Return TFLM's multiplier and shift of a ratio of scales.
+
+    Raises
+    ------
+    ModelError
+        When it is 2**30 or more.
+    """
     if not real < 1 << 30:
         raise ModelError(f"its scales differ by a factor of {real:.3g}; it must be below 2**30")
     return quantize_multiplier(real)
 
 
-def add_constants(node: Add) -> AddConstants:
-    """Return an addition's operand tables and output constants.
+def binary_constants(node: Binary) -> BinaryConstants:
+    """Return the operand tables and output constants of ADD, SUB or MUL.
 
     Raises
     ------
     ModelError
-        When the output's scale is so small that the sum would have to be enlarged.
+        When the output's scale is so small that a sum would have to be enlarged.
     """
+    if node.kind == "mul":
+        # In double, from left to right.
+        multiplier, shift = quantize_ratio(node.a.scale * node.b.scale / node.output.scale)
+        offsets = [np.arange(-128, 128, dtype=np.int32) - t.zero_point for t in (node.a, node.b)]
+        return BinaryConstants(offsets[0], offsets[1], Rescale(0, multiplier, shift))
     twice_largest = 2 * max(node.a.scale, node.b.scale)
     tables = [_operand_table(t, t.scale / twice_largest) for t in (node.a, node.b)]
     real = twice_largest / ((1 << _ADD_SHIFT) * node.output.scale)
-    multiplier, shift = _quantize(real)
+    multiplier, shift = quantize_ratio(real)
     if real >= 1 or shift > 0:
         raise ModelError(f"its output scale {node.output.scale} is too small for its inputs")
-    return AddConstants(tables[0], tables[1], Rescale(0, multiplier, shift))
+    second = -tables[1] if node.kind == "sub" else tables[1]
+    return BinaryConstants(tables[0], second, Rescale(0, multiplier, shift))
 
 
 def _operand_table(tensor: Tensor, real: float) -> Int32Array:
@@ -194,7 +220,7 @@ def mean_rescale(node: Mean) -> Rescale:
     bias = -node.input.zero_point * count
     if 256 * count > np.iinfo(np.int32).max:
         raise ModelError(f"it averages {count} elements; their sum can leave 32 bits")
-    multiplier, shift = _quantize(node.input.scale / node.output.scale)
+    multiplier, shift = quantize_ratio(node.input.scale / node.output.scale)
     # TFLM folds 1 / count into the multiplier with as many bits as fit.
     bits = min(count.bit_length() - 1, 31 + shift)
     return Rescale(bias, (multiplier << bits) // count, shift - bits)

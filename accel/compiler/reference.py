@@ -3,39 +3,51 @@
 The compiler checks itself with it, and it tells which layer of a device's run is wrong.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accel.compiler.layers import (
-    AddLayer,
+    ControllerLayer,
     ConvLayer,
-    HostLayer,
+    ElementwiseLayer,
     Int8Array,
+    Int32Array,
     Layer,
     Network,
     PoolLayer,
+    Port,
     Rescale,
     ReshapeLayer,
 )
 from accel.errors import InputError
-from accel.numerics import multiply_by_quantized_multiplier, softmax
+from accel.numerics import (
+    dequantize,
+    multiply_by_quantized_multiplier,
+    quantize,
+    softmax_of_table,
+)
 
 __all__ = ["evaluate", "evaluate_maps"]
 
 IntArray = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
+BLOCK = 32
+"""Output channels evaluated together where most weights are zero."""
 
-def evaluate(network: Network, inputs: Sequence[npt.ArrayLike]) -> list[Int8Array]:
+
+def evaluate(network: Network, inputs: Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
     """Return the network's outputs, each [N, *port.shape without its leading 1].
 
     Parameters
     ----------
     network : Network
-    inputs : sequence of int8 array_like
-        One per network input: N values of the port's shape, with or without its leading 1.
+    inputs : sequence of array_like
+        One per network input, of the port's type: N values of its shape, with or without its
+        leading 1.
 
     Raises
     ------
@@ -43,7 +55,32 @@ def evaluate(network: Network, inputs: Sequence[npt.ArrayLike]) -> list[Int8Arra
         When the arrays do not fit the network's inputs.
     """
     maps = evaluate_maps(network, inputs)
-    return [maps[p.map.storage].reshape(-1, *p.shape[1:]) for p in network.outputs]
+    return [_user_values(p, maps[p.map.storage]) for p in network.outputs]
+
+
+def _user_values(port: Port, values: Int8Array) -> npt.NDArray[Any]:
+    """Return an output as its user sees it."""
+    found: npt.NDArray[Any] = values
+    if port.dtype == "float32":
+        found = dequantize(values, port.map.scale, port.map.zero_point)
+    elif port.table is not None:
+        found = port.table[values.astype(np.int64) + 128]
+    return found.reshape(-1, *_inner(port.shape))
+
+
+def _device_values(port: Port, values: npt.NDArray[Any]) -> Int8Array:
+    """Return an input's bytes on the device."""
+    found = values
+    if port.dtype == "float32":
+        found = quantize(values, port.map.scale, port.map.zero_point)
+    elif port.table is not None:
+        found = port.table[values]
+    return found.reshape(-1, *port.map.shape)
+
+
+def _inner(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a port's shape as one of several inferences: without its leading 1."""
+    return shape[1:] if shape[0] == 1 and len(shape) > 1 else shape
 
 
 def evaluate_maps(network: Network, inputs: Sequence[npt.ArrayLike]) -> dict[int, Int8Array]:
@@ -57,30 +94,49 @@ def evaluate_maps(network: Network, inputs: Sequence[npt.ArrayLike]) -> dict[int
     count = None
     for port, given in zip(network.inputs, inputs, strict=True):
         values = np.asarray(given)
-        wanted = port.shape[1:] if port.shape[0] == 1 and len(port.shape) > 1 else port.shape
+        wanted = _inner(port.shape)
         shapes = ((len(values), *wanted), (len(values), *port.shape)) if values.ndim else ()
-        if values.dtype != np.int8 or values.shape not in shapes:
+        if values.dtype != port.dtype or values.shape not in shapes:
             raise InputError(
-                f"input '{port.name}' of {network.name} takes int8 arrays of N x {list(wanted)}, "
+                f"input '{port.name}' of {network.name} takes {port.dtype} arrays of N x {list(wanted)}, "
                 f"not {values.dtype} {list(values.shape)}"
             )
         if count not in (None, len(values)):
             raise InputError(f"the inputs of {network.name} hold different numbers of inferences")
         count = len(values)
-        maps[port.map.storage] = values.reshape(-1, *port.map.shape)
+        maps[port.map.storage] = _device_values(port, values)
+    inferences = count or 0
+    for storage, constant in network.constants.items():
+        maps[storage] = np.broadcast_to(constant, (inferences, *constant.shape))
     for layer in network.layers:
-        operands = [maps[m.storage].reshape(-1, *m.shape) for m in layer.inputs]
         if not isinstance(layer, ReshapeLayer):
-            result = _EVALUATORS[type(layer)](layer, *operands)
-            maps[layer.output.storage] = result.reshape(-1, *layer.output.shape)
+            operands = [maps[m.storage].reshape(-1, *m.shape) for m in layer.inputs]
+            _store(maps, layer, _EVALUATORS[type(layer)](layer, *operands))
     return maps
+
+
+def _store(maps: dict[int, Int8Array], layer: Layer, result: Int8Array) -> None:
+    """Write a layer's results, which may be a part of its output, into the output's map."""
+    output = layer.output
+    if not isinstance(layer, ConvLayer):
+        maps[output.storage] = result.reshape(-1, *output.shape)
+        return
+    if output.storage not in maps:
+        maps[output.storage] = np.zeros((len(result), *output.shape), np.int8)
+    # A map first written under another shape is the same bytes.
+    target = maps[output.storage].reshape(-1, *output.shape)
+    rows, columns = (
+        slice(start, start + (count - 1) * step + 1, step)
+        for start, count, step in zip(layer.origin, layer.results, layer.step, strict=True)
+    )
+    target[:, rows, columns] = result
 
 
 def _finish(
     x: IntArray,
     multiplier: npt.ArrayLike,
     shift: npt.ArrayLike,
-    layer: ConvLayer | AddLayer | PoolLayer,
+    layer: ConvLayer | ElementwiseLayer | PoolLayer,
 ) -> Int8Array:
     """Return the vector engine's last step."""
     scaled = multiply_by_quantized_multiplier(x, multiplier, shift) + layer.output_zero
@@ -102,53 +158,85 @@ def _shifted(
 def _padded(
     x: Int8Array,
     layer: ConvLayer | PoolLayer,
+    out: tuple[int, int],
     reach: tuple[int, int],
     value: int,
 ) -> Float64Array:
-    """Return the image as float64 with everything that any window reads around it."""
-    after = [
-        max(0, (out - 1) * step + extent - before - size)
-        for out, step, extent, before, size in zip(
-            layer.output.shape[:2], layer.stride, reach, layer.padding, x.shape[1:3], strict=True
-        )
-    ]
-    (top, left), (bottom, right) = layer.padding, after
-    margins = ((0, 0), (top, bottom), (left, right), (0, 0))
-    return np.pad(x.astype(np.float64), margins, constant_values=value)
+    """Return as float64 all that `out` windows read, from the first one's first element on."""
+    margins = [(0, 0), (0, 0)]
+    image = x
+    for axis in range(2):
+        before, size = layer.padding[axis], x.shape[1 + axis]
+        after = (out[axis] - 1) * layer.stride[axis] + reach[axis] - before - size
+        kept = slice(max(0, -before), size + min(0, after))
+        image = image[:, kept] if axis == 0 else image[:, :, kept]
+        margins[axis] = (max(0, before), max(0, after))
+    return np.pad(image.astype(np.float64), ((0, 0), *margins, (0, 0)), constant_values=value)
 
 
-def _conv(layer: ConvLayer, x: Int8Array) -> Int8Array:
-    (height, width), (dy, dx) = layer.kernel, layer.dilation
-    image = _padded(x, layer, ((height - 1) * dy + 1, (width - 1) * dx + 1), layer.pad_value)
-    out = layer.output.height, layer.output.width
+def _conv(layer: ConvLayer, *sources: Int8Array) -> Int8Array:
+    (height, width), (dy, dx), out = layer.kernel, layer.dilation, layer.results
+    reach = (height - 1) * dy + 1, (width - 1) * dx + 1
+    x = sources[0] if len(sources) == 1 else np.concatenate(sources, axis=3)
+    image = _padded(x, layer, out, reach, layer.pad_value)
+    channels = layer.weights.shape[0]
     # Products and sums stay below 2**53: float64 is exact, and its matrix product is fast.
-    weights = layer.weights.astype(np.float64)
-    total = np.zeros((len(x), *out, weights.shape[0]))
-    if out == (1, 1):
-        # One window: the whole kernel in one product.
-        window = image[:, : (height - 1) * dy + 1 : dy, : (width - 1) * dx + 1 : dx]
-        total += (window.reshape(len(x), -1) @ weights.reshape(len(weights), -1).T).reshape(
-            total.shape
-        )
-    else:
-        for i in range(height):
-            for j in range(width):
-                total += _shifted(image, out, (i * dy, j * dx), layer.stride) @ weights[:, i, j].T
+    total = np.zeros((len(x), *out, channels))
+    for outputs, inputs in _blocks(layer.weights):
+        part = image[..., inputs]
+        weights = layer.weights[outputs][..., inputs].astype(np.float64)
+        if out == (1, 1):
+            # One window: the whole kernel in one product.
+            window = part[:, : reach[0] : dy, : reach[1] : dx].reshape(len(x), -1)
+            total[:, 0, 0, outputs] = window @ weights.reshape(len(weights), -1).T
+            continue
+        for i, j in np.argwhere(weights.any(axis=(0, 3))):
+            window = _shifted(part, out, (i * dy, j * dx), layer.stride)
+            total[..., outputs] += window @ weights[:, i, j].T
     sums = total.astype(np.int64) + layer.bias
     return _finish(sums, layer.multiplier, layer.shift, layer)
 
 
-def _add(layer: AddLayer, a: Int8Array, b: Int8Array) -> Int8Array:
-    total = layer.table_a.astype(np.int64)[a.astype(np.int64) + 128]
-    total = total + layer.table_b[b.astype(np.int64) + 128]
-    return _finish(total, layer.rescale.multiplier, layer.rescale.shift, layer)
+def _blocks(weights: Int8Array) -> Iterator[tuple[slice, slice]]:
+    """Yield ranges of output channels with the range of input channels that matter to them.
+
+    Diagonal and one-hot weights are mostly zero: small blocks skip most of that.
+    """
+    used = np.any(weights != 0, axis=(1, 2))
+    channels = used.shape[0]
+    block = channels if used.mean() > 0.25 else BLOCK
+    for start in range(0, channels, block):
+        inputs = np.flatnonzero(used[start : start + block].any(axis=0))
+        if len(inputs):
+            yield slice(start, start + block), slice(int(inputs[0]), int(inputs[-1]) + 1)
+
+
+def _elementwise(layer: ElementwiseLayer, a: Int8Array, b: Int8Array | None = None) -> Int8Array:
+    x = _operand(a, layer.table_a)
+    if b is not None:
+        x = _BINARY[layer.operation](x, _operand(b, layer.table_b))
+    rescale = layer.rescale
+    return _finish(x + rescale.bias, rescale.multiplier, rescale.shift, layer)
+
+
+def _operand(x: Int8Array, table: Int32Array | None) -> IntArray:
+    values = x.astype(np.int64)
+    return values if table is None else table.astype(np.int64)[values + 128]
+
+
+_BINARY: dict[str, Callable[[IntArray, IntArray], IntArray]] = {
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
 
 
 def _pool(layer: PoolLayer, x: Int8Array) -> Int8Array:
     summing = layer.operation == "sum"
-    image = _padded(x, layer, layer.window, 0 if summing else -128)
-    inside = _padded(np.ones_like(x[:1, :, :, :1]), layer, layer.window, 0)
     out = layer.output.height, layer.output.width
+    image = _padded(x, layer, out, layer.window, 0 if summing else -128)
+    inside = _padded(np.ones_like(x[:1, :, :, :1]), layer, out, layer.window, 0)
     value = np.full((len(x), *out, x.shape[3]), 0.0 if summing else -128.0)
     count = np.zeros((1, *out, 1))
     for i in range(layer.window[0]):
@@ -168,14 +256,21 @@ def _constants(rescale: Mapping[int, Rescale]) -> Callable[[float], tuple[int, i
     return find
 
 
-def _host(layer: HostLayer, x: Int8Array) -> Int8Array:
-    values = x.reshape(len(x), *layer.shape)
-    return softmax(values, **layer.parameters)
+def _controller(layer: ControllerLayer, *sources: Int8Array) -> Int8Array:
+    return _KERNELS[layer.kernel](layer, *sources)
 
+
+def _softmax(layer: ControllerLayer, x: Int8Array) -> Int8Array:
+    rows = x.reshape(len(x), -1, layer.arguments[0])
+    return softmax_of_table(rows, layer.tables[0]).reshape(x.shape)
+
+
+_KERNELS: dict[str, Callable[..., Int8Array]] = {"softmax": _softmax}
+"""What the controller's kernels compute, by name."""
 
 _EVALUATORS: dict[type[Layer], Callable[..., Int8Array]] = {
     ConvLayer: _conv,
-    AddLayer: _add,
+    ElementwiseLayer: _elementwise,
     PoolLayer: _pool,
-    HostLayer: _host,
+    ControllerLayer: _controller,
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from accel.isa import TOKEN_LIMIT, Engine
 
-__all__ = ["Span", "Step", "order"]
+__all__ = ["Call", "Span", "Step", "order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,19 @@ class Step:
     post: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """Controller code between commands: waits for all before it; what follows comes after it.
+
+    Parameters
+    ----------
+    words : tuple of int
+        Instructions, position-independent, that fall through at their end.
+    """
+
+    words: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class _Access:
     start: int
@@ -92,7 +105,7 @@ class _Tracker:
         self._memories[span.memory] = kept
 
 
-def order(steps: Sequence[Step]) -> None:
+def order(steps: Sequence[Step | Call]) -> None:
     """Fill the token masks so that every conflict between steps is ordered.
 
     Program order is the order that must hold. A token is placed only where no earlier token
@@ -111,6 +124,9 @@ def order(steps: Sequence[Step]) -> None:
     clock = [[-1] * engines for _ in range(engines)]  # what each engine knows to be complete
 
     for step in steps:
+        if isinstance(step, Call):
+            clock = [[len(own) - 1 for own in by_engine] for _ in range(engines)]
+            continue
         engine = step.engine
         index = len(by_engine[engine])
         needed = [-1] * engines
@@ -146,11 +162,13 @@ def order(steps: Sequence[Step]) -> None:
     _check_token_limit(steps)
 
 
-def _check_token_limit(steps: Sequence[Step]) -> None:
+def _check_token_limit(steps: Sequence[Step | Call]) -> None:
     # The consumer lags behind program order by at most what its queue holds.
     margin = 64
     level: dict[tuple[int, int], int] = defaultdict(int)
     for step in steps:
+        if isinstance(step, Call):
+            continue
         for other in Engine:
             if step.wait >> other & 1 and other != step.engine:
                 level[other, step.engine] -= 1

@@ -2,15 +2,34 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from accel.compiler.layers import AddLayer, ConvLayer, FeatureMap, PoolLayer
+from accel.compiler.layers import (
+    ControllerLayer,
+    ConvLayer,
+    ElementwiseLayer,
+    FeatureMap,
+    PoolLayer,
+)
 from accel.compiler.regions import Box
 from accel.config import Config
 from accel.errors import ModelError
 from accel.isa import PARAM_WORDS
 
-__all__ = ["ConvPlan", "MapPlan", "Part", "conv_box", "groups_of", "plan_conv", "plan_map"]
+__all__ = [
+    "ConvPlan",
+    "DeviceLayer",
+    "MapPlan",
+    "Part",
+    "Plan",
+    "conv_box",
+    "groups_of",
+    "make_plan",
+    "unsupported",
+]
+
+DeviceLayer = ConvLayer | ElementwiseLayer | PoolLayer | ControllerLayer
 
 PARAM_SLOTS = 2
 """Parameter blocks at the end of weight memory, for chunks whose weights come in several parts."""
@@ -25,8 +44,9 @@ ROW_CYCLES = 6
 
 @dataclass(frozen=True)
 class Part:
-    """A box of the reduction: kernel rows, kernel columns, input channel groups."""
+    """A box of the reduction: kernel rows, kernel columns, channel groups of one source."""
 
+    source: int
     ky0: int
     nky: int
     kx0: int
@@ -47,13 +67,13 @@ class ConvPlan:
     Parameters
     ----------
     rows, cols : int
-        Output pixels of a chunk.
-    parts : tuple of Part
-        The reduction in this order; one matmul command each.
+        Results of a chunk.
+    parts : tuple of tuple of Part
+        By column group, the reduction in this order; one matmul command each.
     groups_outer : bool
         Loop order: column groups outside (weights loaded once) or inside (inputs loaded once).
     whole_depth : bool
-        A streamed input region holds all channel groups and serves every part.
+        A streamed input region holds all channel groups of its source and serves every part.
     aligned : bool
         A streamed output tile holds the planes of one column group, else all planes.
     input_block, output_block : int
@@ -66,7 +86,7 @@ class ConvPlan:
 
     rows: int
     cols: int
-    parts: tuple[Part, ...]
+    parts: tuple[tuple[Part, ...], ...]
     groups_outer: bool
     whole_depth: bool
     aligned: bool
@@ -78,9 +98,9 @@ class ConvPlan:
 
 @dataclass(frozen=True)
 class MapPlan:
-    """How an elementwise or pooling layer is cut: output pixels and groups of one tile.
+    """How any other layer is cut: output pixels and groups of one tile.
 
-    `input_block`, `output_block` and `places` are those of ConvPlan; ADD has two input areas.
+    `input_block`, `output_block` and `places` are those of ConvPlan; each operand has an area.
     """
 
     rows: int
@@ -89,6 +109,9 @@ class MapPlan:
     input_block: int
     output_block: int
     places: int
+
+
+Plan = ConvPlan | MapPlan
 
 
 def groups_of(channels: int, config: Config) -> int:
@@ -102,26 +125,60 @@ def part_tiles_limit(config: Config) -> int:
     return (ring // 2 - PARAM_WORDS) // config.rows
 
 
-def split_reduction(kernel: tuple[int, int], groups: int, limit: int) -> tuple[Part, ...]:
-    """Cut a reduction of kernel x groups tiles into boxes of at most `limit` tiles."""
-    kh, kw = kernel
-    nky, nkx, ng = kh, kw, groups
-    if kh * kw * groups > limit:
+@lru_cache(maxsize=64)
+def used_groups(layer: ConvLayer, rows: int, cols: int) -> tuple[tuple[Part, ...], ...]:
+    """Return by column group the runs of channel groups with any weight, whole kernels each."""
+    kh, kw = layer.kernel
+    channels_out = layer.weights.shape[0]
+    used = (layer.weights != 0).any(axis=(1, 2))
+    result = []
+    for first in range(0, channels_out, cols):
+        needed = used[first : first + cols].any(axis=0)
+        runs: list[Part] = []
+        offset = 0
+        for source, item in enumerate(layer.sources):
+            for g in range(-(-item.channels // rows)):
+                low = offset + g * rows
+                if not needed[low : min(low + rows, offset + item.channels)].any():
+                    continue
+                if runs and runs[-1].source == source and runs[-1].g0 + runs[-1].ng == g:
+                    runs[-1] = replace(runs[-1], ng=runs[-1].ng + 1)
+                else:
+                    runs.append(Part(source, 0, kh, 0, kw, g, 1))
+            offset += item.channels
+        result.append(tuple(runs or [Part(0, 0, kh, 0, kw, 0, 1)]))
+    return tuple(result)
+
+
+def split(run: Part, limit: int) -> list[Part]:
+    """Cut a run into parts of at most `limit` tiles, even ones."""
+    kh, kw = run.nky, run.nkx
+    nky, nkx, ng = kh, kw, run.ng
+    if run.tiles > limit:
         ng = max(1, limit // (kh * kw))
-        ng = -(-groups // -(-groups // ng))
+        ng = -(-run.ng // -(-run.ng // ng))
         if kh * kw > limit:
             nky = max(1, limit // kw)
             nkx = min(kw, limit)
-    return tuple(
-        Part(ky, min(nky, kh - ky), kx, min(nkx, kw - kx), g, min(ng, groups - g))
-        for g in range(0, groups, ng)
+    return [
+        Part(
+            run.source,
+            ky,
+            min(nky, kh - ky),
+            kx,
+            min(nkx, kw - kx),
+            g,
+            min(ng, run.g0 + run.ng - g),
+        )
+        for g in range(run.g0, run.g0 + run.ng, ng)
         for ky in range(0, kh, nky)
         for kx in range(0, kw, nkx)
-    )
+    ]
 
 
 def conv_box(layer: ConvLayer, tile: Box, part: Part) -> Box:
     """Return the input pixels inside the image that a chunk's part reads; may be empty."""
+    source = layer.sources[part.source]
 
     def limits(first: int, last: int, axis: int, k0: int, nk: int, size: int) -> tuple[int, int]:
         stride, dilation = layer.stride[axis], layer.dilation[axis]
@@ -130,8 +187,8 @@ def conv_box(layer: ConvLayer, tile: Box, part: Part) -> Box:
         low = min(max(low, 0), size)
         return low, max(min(high, size), low)
 
-    y0, y1 = limits(tile.y0, tile.y1, 0, part.ky0, part.nky, layer.input.height)
-    x0, x1 = limits(tile.x0, tile.x1, 1, part.kx0, part.nkx, layer.input.width)
+    y0, y1 = limits(tile.y0, tile.y1, 0, part.ky0, part.nky, source.height)
+    x0, x1 = limits(tile.x0, tile.x1, 1, part.kx0, part.nkx, source.width)
     return Box(y0, y1, x0, x1, part.g0, part.g0 + part.ng)
 
 
@@ -140,109 +197,136 @@ def _cuts(size: int) -> list[int]:
     return sorted({-(-size // n) for n in range(1, size + 1)}, reverse=True)
 
 
-def plan_conv(
-    layer: ConvLayer, config: Config, *, input_resident: bool, output_resident: bool, space: int
+def make_plan(
+    layer: DeviceLayer, config: Config, *, inputs_resident: bool, output_resident: bool, space: int
+) -> "Plan | None":
+    """Return the cheapest plan whose streamed parts fit `space` scratchpad words, or None."""
+    if isinstance(layer, ConvLayer):
+        return _plan_conv(layer, config, inputs_resident, output_resident, space)
+    if isinstance(layer, ControllerLayer):
+        return _plan_controller(layer, config, inputs_resident, output_resident, space)
+    return _plan_map(layer, config, inputs_resident, output_resident, space)
+
+
+def _plan_conv(
+    layer: ConvLayer, config: Config, inputs_resident: bool, output_resident: bool, space: int
 ) -> ConvPlan | None:
-    """Return the cheapest plan whose streamed parts fit `space` words, or None."""
-    groups = groups_of(layer.input.channels, config)
     best: ConvPlan | None = None
-    for cols in _cuts(layer.output.width):
+    for cols in _cuts(layer.results[1]):
         if cols > config.acc_depth:
             continue
-        for rows in _cuts(layer.output.height):
+        for rows in _cuts(layer.results[0]):
             if rows * cols > config.acc_depth:
                 continue
             for plan in _conv_variants(
-                layer, config, groups, rows, cols, input_resident, output_resident, space
+                layer, config, rows, cols, inputs_resident, output_resident, space
             ):
                 if best is None or plan.cost < best.cost:
                     best = plan
     return best
 
 
+def _region(layer: ConvLayer, rows: int, cols: int, part: Part) -> int:
+    """Return the words that an interior tile reads of a part: the most that any reads."""
+    words = part.ng
+    source = layer.sources[part.source]
+    for axis, (count, k) in enumerate(((rows, part.nky), (cols, part.nkx))):
+        extent = (count - 1) * layer.stride[axis] + (k - 1) * layer.dilation[axis] + 1
+        words *= min(extent, source.shape[axis])
+    return words
+
+
+def _fit_regions(
+    layer: ConvLayer,
+    runs: tuple[tuple[Part, ...], ...],
+    rows: int,
+    cols: int,
+    room: int,
+    limit: int,
+) -> tuple[bool, int, tuple[tuple[Part, ...], ...]] | None:
+    """Choose whole-depth regions or a region per part: (whole, largest region, parts)."""
+    plain = tuple(tuple(p for run in group for p in split(run, limit)) for group in runs)
+    depths: dict[int, Part] = {}
+    for group in runs:
+        for run in group:
+            old = depths.get(run.source, run)
+            low, high = min(old.g0, run.g0), max(old.g0 + old.ng, run.g0 + run.ng)
+            depths[run.source] = replace(run, g0=low, ng=high - low)
+    needed = {(run.source, run.g0, run.ng) for group in runs for run in group}
+    if len(needed) == len(depths):  # every column group reads the same
+        largest = max(_region(layer, rows, cols, run) for run in depths.values())
+        if largest <= room:
+            return True, largest, plain
+    kernel = layer.kernel[0] * layer.kernel[1]
+    one = max(_region(layer, rows, cols, replace(run[0], ng=1)) for run in runs)
+    if one > room:
+        return None
+    narrow = min(limit, max(1, min(room // one, max(1, limit // kernel))) * kernel)
+    parts = tuple(tuple(p for run in group for p in split(run, narrow)) for group in runs)
+    return False, max(_region(layer, rows, cols, p) for group in parts for p in group), parts
+
+
 def _conv_variants(
     layer: ConvLayer,
     config: Config,
-    groups: int,
     rows: int,
     cols: int,
-    input_resident: bool,
+    inputs_resident: bool,
     output_resident: bool,
     space: int,
 ) -> Iterator[ConvPlan]:
     out = layer.output
     pixels = rows * cols
     limit = part_tiles_limit(config)
-    parts = split_reduction(layer.kernel, groups, limit)
-    column_groups = -(-out.channels // config.cols)
+    runs = used_groups(layer, config.rows, config.cols)
     out_planes = groups_of(out.channels, config)
     aligned = config.cols % config.rows == 0
-    whole_depth = True
-
     output_tile = 0
     if not output_resident:
         planes = min(out_planes, config.cols // config.rows) if aligned else out_planes
         output_tile = planes * pixels
-    input_region = 0
-    if not input_resident:
-        # An interior tile reads the most.
-        def region(part: Part) -> int:
-            spans = [
-                min((n - 1) * s + (k - 1) * d + 1, size)
-                for n, s, k, d, size in zip(
-                    (rows, cols),
-                    layer.stride,
-                    (part.nky, part.nkx),
-                    layer.dilation,
-                    layer.input.shape[:2],
-                    strict=True,
-                )
-            ]
-            return spans[0] * spans[1] * part.ng
-
-        kernel = layer.kernel
-        input_region = region(Part(0, kernel[0], 0, kernel[1], 0, groups))
-        if input_region + output_tile > space:
-            whole_depth = False
-            one = region(Part(0, kernel[0], 0, kernel[1], 0, 1))
-            fit = (space - output_tile) // max(one, 1)
-            if fit < 1:
-                return
-            fit = min(fit, max(1, limit // (kernel[0] * kernel[1])))
-            parts = split_reduction(kernel, groups, min(limit, fit * kernel[0] * kernel[1]))
-            input_region = max(region(part) for part in parts)
+    if inputs_resident:
+        whole_depth, input_region = True, 0
+        parts = tuple(tuple(p for run in group for p in split(run, limit)) for group in runs)
+    else:
+        fit = _fit_regions(layer, runs, rows, cols, space - output_tile, limit)
+        if fit is None:
+            return
+        whole_depth, input_region, parts = fit
     if input_region + output_tile > space:
         return
-
     places = 2 if 2 * (input_region + output_tile) <= space else 1
 
-    tiles = math.ceil(out.height / rows) * math.ceil(out.width / cols)
-    reduction = sum(part.tiles for part in parts)
+    tiles = math.ceil(layer.results[0] / rows) * math.ceil(layer.results[1] / cols)
+    column_groups = len(parts)
     tile_cycles = max(pixels, config.rows, config.cols)
-    chunk = max(reduction * tile_cycles + 4 * len(parts), ISSUE_CYCLES * (1 + len(parts)))
     vector = pixels * math.ceil(min(config.cols, out.channels) / config.lanes) + 12
-    chunks = tiles * column_groups
-    compute = chunks * max(chunk, vector) + vector
-    block = (PARAM_WORDS + reduction * config.rows) * config.weight_slot
-    weights_fit = column_groups * block <= config.weight_words * config.weight_slot
-    block_fits = block <= (config.weight_words - 64) * config.weight_slot
-    output_bytes = 0 if output_resident else out.height * out.width * out_planes * config.word_slot
-    output_rows = 0
+    compute = vector
+    blocks = []
+    for group in parts:
+        reduction = sum(part.tiles for part in group)
+        chunk = max(reduction * tile_cycles + 4 * len(group), ISSUE_CYCLES * (1 + len(group)))
+        compute += tiles * max(chunk, vector)
+        blocks.append((PARAM_WORDS + reduction * config.rows) * config.weight_slot)
+    weights_fit = sum(blocks) <= config.weight_words * config.weight_slot
+    block_fits = max(blocks) <= (config.weight_words - 64) * config.weight_slot
+    output_bytes = output_rows = 0
     if not output_resident:
-        output_rows = chunks * (1 if cols == out.width else rows)
+        output_bytes = layer.results[0] * layer.results[1] * out_planes * config.word_slot
+        output_rows = tiles * column_groups * (1 if cols == out.width else rows)
     for groups_outer in (True, False):
         if groups_outer and not aligned and not output_resident:
             continue
         reuse = weights_fit or (groups_outer and block_fits)
-        weight_bytes = column_groups * block * (1 if reuse else tiles)
+        weight_bytes = sum(blocks) * (1 if reuse else tiles)
         input_bytes = input_rows = 0
-        if not input_resident:
-            regions = tiles * (1 if whole_depth else len(parts))
-            regions *= column_groups if groups_outer or not whole_depth else 1
+        if not inputs_resident:
+            regions = tiles * (len(layer.sources) if whole_depth else sum(map(len, parts)))
+            regions *= column_groups if groups_outer and whole_depth else 1
             input_bytes = regions * input_region * config.word_slot
-            whole_rows = cols * layer.stride[1] >= layer.input.width
+            whole_rows = cols * layer.stride[1] >= layer.sources[0].width
             per_group = 1 if whole_rows else rows * layer.stride[0] + layer.kernel[0] - 1
-            input_rows = regions * per_group * groups // (1 if whole_depth else len(parts))
+            input_rows = regions * per_group * (parts[0][0].ng if parts[0] else 1)
         memory = (weight_bytes + input_bytes + output_bytes) / config.bus_bytes
         memory += ROW_CYCLES * (input_rows + output_rows)
         longest, other = max(compute, memory), min(compute, memory)
@@ -261,18 +345,26 @@ def _conv_variants(
         )
 
 
-def plan_map(
-    layer: AddLayer | PoolLayer,
+def _plan_controller(
+    layer: ControllerLayer, config: Config, inputs_resident: bool, output_resident: bool, space: int
+) -> MapPlan | None:
+    out = layer.output
+    words = [item.height * item.width * groups_of(item.channels, config) for item in layer.inputs]
+    region = 0 if inputs_resident else max(words)
+    tile = 0 if output_resident else out.height * out.width * groups_of(out.channels, config)
+    if len(words) * region + tile > space:
+        return None
+    return MapPlan(out.height, out.width, groups_of(out.channels, config), region, tile, 1)
+
+
+def _plan_map(
+    layer: ElementwiseLayer | PoolLayer,
     config: Config,
-    *,
     inputs_resident: bool,
     output_resident: bool,
     space: int,
 ) -> MapPlan | None:
-    """Return the plan with the largest tiles whose streamed parts fit `space`, or None.
-
-    A streamed input area holds one operand's region; ADD has two such areas.
-    """
+    """Return the plan with the largest tiles that fit."""
     out = layer.output
     all_groups = groups_of(out.channels, config)
     operands = len(layer.inputs)
@@ -289,8 +381,8 @@ def plan_map(
     return None
 
 
-def _map_region(layer: AddLayer | PoolLayer, rows: int, cols: int) -> int:
-    if isinstance(layer, AddLayer):
+def _map_region(layer: ElementwiseLayer | PoolLayer, rows: int, cols: int) -> int:
+    if isinstance(layer, ElementwiseLayer):
         return rows * cols
     source: FeatureMap = layer.input
     height = min((rows - 1) * layer.stride[0] + layer.window[0], source.height)
@@ -298,7 +390,7 @@ def _map_region(layer: AddLayer | PoolLayer, rows: int, cols: int) -> int:
     return height * width
 
 
-def unsupported(layer: ConvLayer | AddLayer | PoolLayer, config: Config) -> ModelError:
+def unsupported(layer: DeviceLayer, config: Config) -> ModelError:
     """Return the error for a layer that no tiling fits."""
     return ModelError(
         f"operator {layer.index} {layer.op} ({layer.name}) does not fit configuration "

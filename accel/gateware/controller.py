@@ -10,6 +10,7 @@ from accel.gateware.execute import Execute, Fault
 from accel.gateware.fetch import Fetch
 from accel.gateware.ports import TensorOperation, WritePort
 from accel.gateware.program import ProgramMemory
+from accel.gateware.window import WindowPort
 
 __all__ = ["Controller"]
 
@@ -25,6 +26,8 @@ class Controller(wiring.Component):
     ----------
     program_bytes : int
         Size of the program memory, a power of two, 1 KiB to 64 KiB.
+    window_bytes : int
+        Size of the memory behind `window`, a power of two, 2 KiB to 4 MiB.
     multiply : bool
         The M extension.
 
@@ -45,6 +48,8 @@ class Controller(wiring.Component):
         From the load engine, into program memory: always ready.
     tensor : Out(stream.Signature(TensorOperation))
         TSET, TADD and TPUSH, checked for legality.
+    window : Out(WindowPort(address_width))
+        Loads and stores from accel.isa.WINDOW_BASE on.
     idle : In(4)
         Bit per engine: TWAIT need not wait. Must have fallen two cycles after the cycle in which a
         tensor operation was accepted; TWAIT and TREAD IDLE look at it from then on.
@@ -57,16 +62,21 @@ class Controller(wiring.Component):
     -------
     One cycle per instruction, but: taken backward branch and JAL 2; other taken branch, or a
     backward one not taken, 4; FENCE.I 4; JALR 5; load 3; store 2, more while the load engine writes
-    program memory; shift 2; TREAD 2; mul* 8, div* and rem* 37; tensor operations until they are
+    program memory; both longer by the window's time if they go there; shift 2; TREAD 2; mul* 8, div* and rem* 37; tensor operations until they are
     accepted.
     """
 
-    def __init__(self, *, program_bytes: int, multiply: bool) -> None:
+    def __init__(self, *, program_bytes: int, window_bytes: int, multiply: bool) -> None:
         if not 1024 <= program_bytes <= 65536 or program_bytes & (program_bytes - 1):
             raise ValueError(
                 f"Program bytes must be a power of two from 1024 to 65536, not {program_bytes!r}"
             )
+        if not 2048 <= window_bytes <= 1 << 22 or window_bytes & (window_bytes - 1):
+            raise ValueError(
+                f"Window bytes must be a power of two from 2048 to {1 << 22}, not {window_bytes!r}"
+            )
         self._address_width = (program_bytes // 4 - 1).bit_length()
+        self._window_width = (window_bytes // 4 - 1).bit_length()
         self._multiply = multiply
         super().__init__(
             {
@@ -78,6 +88,7 @@ class Controller(wiring.Component):
                 "fault": Out(Fault),
                 "program": In(WritePort(self._address_width, 32)),
                 "tensor": Out(stream.Signature(TensorOperation)),
+                "window": Out(WindowPort(self._window_width)),
                 "idle": In(4),
                 "cycles": In(32),
                 "retired": Out(1),
@@ -89,7 +100,9 @@ class Controller(wiring.Component):
         m.submodules.memory = memory = ProgramMemory(depth=1 << self._address_width)
         m.submodules.fetch = fetch = Fetch(address_width=self._address_width)
         m.submodules.execute = execute = Execute(
-            address_width=self._address_width, multiply=self._multiply
+            address_width=self._address_width,
+            window_width=self._window_width,
+            multiply=self._multiply,
         )
         m.d.comb += [
             fetch.enable.eq(self.running),
@@ -110,6 +123,7 @@ class Controller(wiring.Component):
         wiring.connect(m, execute.write, memory.core.write)
         wiring.connect(m, wiring.flipped(self.program), memory.load)
         wiring.connect(m, wiring.flipped(self.tensor), execute.tensor)
+        wiring.connect(m, wiring.flipped(self.window), execute.window)
         with m.If(self.start):
             m.d.sync += self.running.eq(1)
         with m.If(self.halt | self.done | self.fault.valid):

@@ -11,10 +11,13 @@ from accel.gateware.fetch import TARGET_BITS
 from accel.gateware.muldiv import MultiplyDivide
 from accel.gateware.ports import TensorOperation
 from accel.gateware.program import ProgramPort
-from accel.isa import StatusWord
+from accel.gateware.window import WindowPort
+from accel.isa import WINDOW_BASE, StatusWord
 from accel.regmap import Cause
 
 __all__ = ["Execute", "Fault", "IssueLayout"]
+
+_WINDOW_BIT = WINDOW_BASE.bit_length() - 1
 
 
 class Fault(data.Struct):
@@ -73,6 +76,8 @@ class Execute(wiring.Component):
     ----------
     address_width : int
         Bits of a word address of the program memory.
+    window_width : int
+        Bits of a word address in the scratchpad's window.
     multiply : bool
 
     Members
@@ -95,12 +100,14 @@ class Execute(wiring.Component):
         Stores, as in ProgramPort.
     storing : Out(1)
         High while `write` may be valid.
+    window : Out(WindowPort)
     tensor, idle, cycles, done, exit_code, fault, retired
         As in Controller.
     """
 
-    def __init__(self, *, address_width: int, multiply: bool) -> None:
+    def __init__(self, *, address_width: int, window_width: int, multiply: bool) -> None:
         self._width = address_width
+        self._window_width = window_width
         self._multiply = multiply
         pc_width = address_width + 1
         super().__init__(
@@ -118,6 +125,7 @@ class Execute(wiring.Component):
                 "data": In(32),
                 "write": ProgramPort(address_width).members["write"],
                 "storing": Out(1),
+                "window": Out(WindowPort(window_width)),
                 "tensor": Out(stream.Signature(TensorOperation)),
                 "idle": In(4),
                 "cycles": In(32),
@@ -157,14 +165,19 @@ class Execute(wiring.Component):
         ]
         settled = self._tensor(m, x, active)
         first_over, slow_result = self._slow(m, x, first, settled)
-        bad_address = self._memory(m, x, aligner, address, second)
+        bad_address = self._memory(m, x, aligner, address)
+        in_window = address[_WINDOW_BIT]
+        remote = active & second & (c.load | c.store) & in_window
+        answered = self._window(m, x, remote & ~bad_address, second, address, aligner)
+        stored = Mux(in_window, answered, self.write.ready)
+        loaded = active & second & c.load & (~in_window | answered)
         bad_target = x.target[1] | x.target[self._width + 2 :].any()
         bad_jump = bad_target & (c.jal | (c.branch & taken))
         fault = valid & ~self.redirect.valid & (x.bad | bad_jump | (second & bad_address))
         self._report(m, x, address, fault, second, aligner.misaligned)
 
         with m.If(c.several):
-            m.d.comb += complete.eq(third | (second & ~c.load & (~c.store | self.write.ready)))
+            m.d.comb += complete.eq(third | (second & ~c.load & (~c.store | stored)))
         with m.Else():
             engines_idle = settled & (self._idle | ~x.word[8:12]).all()
             m.d.comb += complete.eq((~c.tensor | self.tensor.ready) & (~c.twait | engines_idle))
@@ -189,7 +202,7 @@ class Execute(wiring.Component):
             # Loose, for speed: reading for a load that is dropped, or twice, does no harm.
             self.steal.valid.eq(valid & c.load & ~third & ~self.redirect.valid),
             self.steal.address.eq(alu.sum[2:]),
-            self.write.valid.eq(active & second & c.store & ~bad_address),
+            self.write.valid.eq(active & second & c.store & ~bad_address & ~in_window),
             self.storing.eq(second & c.store),
             self.done.eq(active & c.tdone),
             self.exit_code.eq(x.a),
@@ -197,9 +210,16 @@ class Execute(wiring.Component):
         m.d.sync += [
             self.retired.eq(active & complete & ~fault),
             slow.eq(Mux(first, slow_result, 0)),
-            aligner.word.eq(Mux(active & second & c.load, self.data, 0)),
-            second.eq(active & ~complete & ((first & c.several & first_over) | (second & c.store))),
-            third.eq(active & second & c.load),
+            aligner.word.eq(
+                _only(loaded & ~in_window, self.data)
+                | _only(loaded & in_window, self.window.response.data)
+            ),
+            second.eq(
+                active
+                & ~complete
+                & ((first & c.several & first_over) | (second & c.store) | (remote & ~answered))
+            ),
+            third.eq(loaded),
         ]
         with m.If(~second):
             m.d.sync += address.eq(alu.sum)
@@ -263,9 +283,7 @@ class Execute(wiring.Component):
             result = result | _only(c.muldiv, muldiv.result)
         return over, result
 
-    def _memory(
-        self, m: Module, x: data.View, aligner: Aligner, address: Signal, second: Signal
-    ) -> Signal:
+    def _memory(self, m: Module, x: data.View, aligner: Aligner, address: Signal) -> Signal:
         """Join the aligner to the memory; return whether `address` is refused."""
         c = x.control
         m.d.comb += [
@@ -277,10 +295,43 @@ class Execute(wiring.Component):
             self.write.payload.data.eq(aligner.bytes),
             self.write.payload.mask.eq(aligner.mask),
         ]
-        outside = address[self._width + 2 :].any()
-        return Mux(
-            c.jalr, outside | address[1], (c.load | c.store) & (outside | aligner.misaligned)
+        program, window = self._width + 2, self._window_width + 2
+        no_code = address[program:].any()
+        # A bit of their own tells the memories apart; it counts for none of the two.
+        both = max(program, window)
+        beyond = address[both:_WINDOW_BIT].any() | address[_WINDOW_BIT + 1 :].any()
+        no_data = beyond | Mux(
+            address[_WINDOW_BIT], address[window:both].any(), address[program:both].any()
         )
+        return Mux(
+            c.jalr, no_code | address[1], (c.load | c.store) & (no_data | aligner.misaligned)
+        )
+
+    def _window(
+        self,
+        m: Module,
+        x: data.View,
+        access: Signal,
+        second: Signal,
+        address: Signal,
+        aligner: Aligner,
+    ) -> Signal:
+        """Ask the window once for each access; return whether it answers in this cycle."""
+        request = self.window.request
+        asked = Signal()
+        # An answer to a program that was stopped comes before the next request is taken.
+        with m.If(request.valid & request.ready):
+            m.d.sync += asked.eq(1)
+        with m.Elif(~second | self.window.response.valid):
+            m.d.sync += asked.eq(0)
+        m.d.comb += [
+            request.valid.eq(access & ~asked),
+            request.payload.write.eq(x.control.store),
+            request.payload.address.eq(address[2:]),
+            request.payload.data.eq(aligner.bytes),
+            request.payload.mask.eq(aligner.mask),
+        ]
+        return asked & self.window.response.valid
 
     def _redirect(
         self,

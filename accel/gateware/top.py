@@ -17,6 +17,7 @@ from accel.gateware.scratchpad import Scratchpad
 from accel.gateware.store import StoreEngine
 from accel.gateware.vector import VectorEngine
 from accel.gateware.weights import WeightMemory
+from accel.gateware.window import ScratchpadWindow
 from accel.isa import COMMANDS, TABLE_WORDS, Engine
 from accel.regmap import Cause
 
@@ -62,7 +63,11 @@ class Accelerator(wiring.Component):
         )
         # After a fault, CONTROL.CLEAR puts everything behind the registers into its first state.
         restart = ResetInserter(control.clear)
-        controller = Controller(program_bytes=config.program_bytes, multiply=config.multiply)
+        controller = Controller(
+            program_bytes=config.program_bytes,
+            window_bytes=config.scratchpad_bytes,
+            multiply=config.multiply,
+        )
         dispatcher = Dispatcher()
         tokens = TokenCounters()
         queues = [
@@ -107,6 +112,7 @@ class Accelerator(wiring.Component):
             rows=config.rows,
             lanes=config.lanes,
         )
+        window = ScratchpadWindow(words=config.scratchpad_words, rows=config.rows)
         weights = WeightMemory(words=config.weight_words, cols=config.cols)
         engines = {
             Engine.LOAD: load,
@@ -121,6 +127,7 @@ class Accelerator(wiring.Component):
             m.submodules[f"{engine.name.lower()}_queue"] = restart(queues[engine])
             m.submodules[engine.name.lower()] = restart(unit)
         m.submodules.scratchpad = restart(scratchpad)
+        m.submodules.window = restart(window)
         m.submodules.weights = restart(weights)
 
         self._connect_control(m, control, controller, engines, tokens)
@@ -143,9 +150,12 @@ class Accelerator(wiring.Component):
 
         connect(m, matmul.scratchpad, scratchpad.matmul)
         connect(m, vector.scratchpad, scratchpad.vector)
-        connect(m, store.scratchpad, scratchpad.store)
         connect(m, vector.result, scratchpad.result)
-        connect(m, load.scratchpad, scratchpad.load)
+        connect(m, controller.window, window.access)
+        connect(m, store.scratchpad, window.store)
+        connect(m, load.scratchpad, window.load)
+        connect(m, window.read, scratchpad.store)
+        connect(m, window.write, scratchpad.load)
         connect(m, matmul.weights, weights.matmul)
         connect(m, vector.params, weights.params)
         connect(m, load.weights, weights.load)

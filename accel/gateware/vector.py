@@ -60,15 +60,15 @@ class VectorEngine(wiring.Component):
     -------
     From `command.valid` to its acceptance by an idle engine 10 cycles, for its parameters; from
     there to the first read 3. From a result's last response to its write 12 cycles (ACC),
-    13 (SUM, MAX) or 15 (ADD, TABLE). `complete` comes two cycles after the last write.
+    13 (SUM, MAX, MIN), 15 (ADD, TABLE) or 19 (MUL). `complete` comes two cycles after the last write.
 
     Throughput
     ----------
     One operand per cycle without a gap between slices: a result per cycle for ACC and TABLE, one
-    in two for ADD. Between commands two idle cycles; 7 to 9 when the operands come from somewhere
+    in two for ADD and MUL. Between commands two idle cycles; 7 to 13 when the operands come from somewhere
     else than before. A slice with parameters of its own can start no sooner than 11 cycles after
     the first result of the slice before was reduced: with prompt memories 18 cycles (ACC),
-    18 (SUM, MAX) or 20 (TABLE) after that one's start, if that one is shorter.
+    18 (SUM, MAX, MIN) or 20 (TABLE) after that one's start, if that one is shorter.
 
     Raises
     ------

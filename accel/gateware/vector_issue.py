@@ -22,6 +22,8 @@ class Path(enum.Enum, shape=unsigned(2)):
     """From the scratchpad."""
     TABLE = 2
     """From the scratchpad and through the function table."""
+    PRODUCT = 3
+    """As TABLE, and two of them make one operand."""
 
 
 def slot_bits(rows: int, cols: int, lanes: int) -> int:
@@ -39,13 +41,14 @@ class RequestLayout(data.StructLayout):
 class ElementTag(data.StructLayout):
     """What becomes of an operand when it comes: which slice of its word, and its reduction.
 
-    `start` and `end` delimit the operands of one result, `maximum` takes their largest instead of
-    their sum, `second` chooses operand B's half of the table, `first` marks the operands of the
-    first result with new parameters.
+    `start` and `end` delimit the operands of one result, `extreme` takes their largest, or with
+    `minimum` their smallest, instead of their sum, `second` chooses operand B's half of the table,
+    `first` marks the operands of the first result with new parameters. On Path.PRODUCT only the
+    second element is an operand.
     """
 
     def __init__(self, slot_width: int) -> None:
-        flags = dict.fromkeys(("second", "start", "end", "maximum", "first"), 1)
+        flags = dict.fromkeys(("second", "start", "end", "extreme", "minimum", "first"), 1)
         super().__init__({"slot": slot_width, "path": Path, **flags})
 
 
@@ -123,14 +126,15 @@ class VectorIssuer(wiring.Component):
             moving={"b": (2, 3), "dst": (2, 3)},
         )
         path = Signal(Path)
-        adds = Signal()
-        maximum = Signal()
+        pairs = Signal()  # an element of A, then one of B
+        extreme, minimum = Signal(), Signal()
         uniform = Signal()
         with m.If(self.accept):
             m.d.sync += [
                 uniform.eq(fields.uniform),
-                adds.eq(fields.operation == Operation.ADD),
-                maximum.eq(fields.operation == Operation.MAX),
+                pairs.eq(_is_any(fields.operation, Operation.ADD, Operation.MUL)),
+                extreme.eq(_is_any(fields.operation, Operation.MAX, Operation.MIN)),
+                minimum.eq(fields.operation == Operation.MIN),
                 path.eq(_path(fields.operation)),
             ]
         self._latch_loops(m, nest)
@@ -156,11 +160,11 @@ class VectorIssuer(wiring.Component):
         second = Signal()
         last_path = Signal(Path)
         m.d.comb += [
-            step.eq(emit & (second | ~adds)),
+            step.eq(emit & (second | ~pairs)),
             nest.step.eq(step),
             self.request.valid.eq(emit),
         ]
-        with m.If(emit & adds):
+        with m.If(emit & pairs):
             m.d.sync += second.eq(~second)
         with m.FSM():
             with m.State("IDLE"):
@@ -201,9 +205,10 @@ class VectorIssuer(wiring.Component):
             tag.slot.eq(Mux(second, slots["b"], slots["a"])),
             tag.path.eq(path),
             tag.second.eq(second),
-            tag.start.eq(window_start & ~second),
-            tag.end.eq(window_end & (second | ~adds)),
-            tag.maximum.eq(maximum),
+            tag.start.eq(window_start & (~second | (path == Path.PRODUCT))),
+            tag.end.eq(window_end & (second | ~pairs)),
+            tag.extreme.eq(extreme),
+            tag.minimum.eq(minimum),
             tag.first.eq(first),
             self.result_valid.eq(step & window_end),
             result.address.eq(values.dst),
@@ -267,5 +272,11 @@ class VectorIssuer(wiring.Component):
 
 def _path(operation):
     """Return the path that an operation's operands take."""
-    reads_table = (operation == Operation.ADD) | (operation == Operation.TABLE)
-    return Mux(operation == Operation.ACC, Path.SUMS, Mux(reads_table, Path.TABLE, Path.BYTES))
+    reads_table = _is_any(operation, Operation.ADD, Operation.TABLE)
+    bytes_or_table = Mux(reads_table, Path.TABLE, Path.BYTES)
+    multiplies = operation == Operation.MUL
+    return Mux(operation == Operation.ACC, Path.SUMS, Mux(multiplies, Path.PRODUCT, bytes_or_table))
+
+
+def _is_any(operation, *choices):
+    return operation.matches(*(int(choice) for choice in choices))

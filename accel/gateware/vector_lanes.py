@@ -1,6 +1,6 @@
 """The vector engine's data path: operands in, results out, nothing in it ever waits."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,13 +13,20 @@ from accel.isa import TABLE_WORDS
 
 __all__ = ["OperandFetch", "Reducer", "VectorLanes"]
 
+FACTOR_BITS = 9
+"""Signed bits of a factor: the difference of two int8."""
+
+PRODUCT_LATENCY = 4
+"""Cycles from the second of two factors to their product."""
+
 
 class ReductionTag(data.Struct):
     """The part of an ElementTag that the reduction needs."""
 
     start: 1
     end: 1
-    maximum: 1
+    extreme: 1
+    minimum: 1
     first: 1
 
 
@@ -27,7 +34,8 @@ class OperandFetch(wiring.Component):
     """Bring responses of both memories to one int32 operand per lane.
 
     A scratchpad word goes through the selection of its slice and, on Path.TABLE, through the
-    function table: a 512 x 32 block RAM per lane, all with the same content.
+    function table: a 512 x 32 block RAM per lane, all with the same content. On Path.PRODUCT the
+    low nine bits of two entries, A's and then B's, are multiplied.
 
     Parameters
     ----------
@@ -47,7 +55,7 @@ class OperandFetch(wiring.Component):
 
     Latency
     -------
-    From a response to `operands`: Path.SUMS 1, BYTES 2, TABLE 4 cycles.
+    From a response to `operands`: Path.SUMS 1, BYTES 2, TABLE 4, PRODUCT 8 cycles.
     """
 
     def __init__(self, *, rows: int, lanes: int, slot_width: int) -> None:
@@ -71,7 +79,7 @@ class OperandFetch(wiring.Component):
         tag = Signal(ReductionTag)
         m.d.comb += [tag[name].eq(self.tag[name]) for name in ReductionTag.as_shape().members]
 
-        byte_valid, table_valid = Signal(), Signal()
+        byte_valid, table_valid, product_valid = Signal(), Signal(), Signal()
         byte_tag = Signal(ReductionTag, reset_less=True)
         second = Signal(reset_less=True)
         lane_bytes = Signal(data.ArrayLayout(signed(8), self._lanes), reset_less=True)
@@ -79,6 +87,7 @@ class OperandFetch(wiring.Component):
         m.d.sync += [
             byte_valid.eq(self.word.valid & (self.tag.path == Path.BYTES)),
             table_valid.eq(self.word.valid & (self.tag.path == Path.TABLE)),
+            product_valid.eq(self.word.valid & (self.tag.path == Path.PRODUCT)),
             byte_tag.eq(tag),
             second.eq(self.tag.second),
             lane_bytes.eq(self.word.data.word_select(slot, 8 * self._lanes)),
@@ -86,10 +95,23 @@ class OperandFetch(wiring.Component):
         looked_up_valid = delayed(m, table_valid, 2, name="looked_up_valid")
         looked_up_tag = delayed(m, byte_tag, 2, name="looked_up_tag", reset_less=True)
         in_table = delayed(m, table_valid, 1, name="in_table")
-        m.d.comb += self.idle.eq(~(byte_valid | table_valid | in_table | looked_up_valid))
+        # The first of a pair stays until the second, which is the operand, is there.
+        hold = delayed(m, product_valid & ~second, 2, name="hold")
+        factors = Signal(2 + PRODUCT_LATENCY)
+        m.d.sync += factors.eq(Cat(product_valid & second, factors))
+        multiplied = factors[-1]
+        multiplied_tag = delayed(
+            m, looked_up_tag, PRODUCT_LATENCY, name="multiplied_tag", reset_less=True
+        )
+        in_table = in_table | table_valid | looked_up_valid
+        m.d.comb += self.idle.eq(~(byte_valid | in_table | product_valid | factors.any()))
 
-        m.d.sync += self.operands.valid.eq(self.sums.valid | byte_valid | looked_up_valid)
-        with m.If(looked_up_valid):
+        m.d.sync += self.operands.valid.eq(
+            self.sums.valid | byte_valid | looked_up_valid | multiplied
+        )
+        with m.If(multiplied):
+            m.d.sync += self.operands.tag.eq(multiplied_tag)
+        with m.Elif(looked_up_valid):
             m.d.sync += self.operands.tag.eq(looked_up_tag)
         with m.Elif(byte_valid):
             m.d.sync += self.operands.tag.eq(byte_tag)
@@ -99,8 +121,11 @@ class OperandFetch(wiring.Component):
         m.d.comb += self.table.request.ready.eq(1)
         for lane in range(self._lanes):
             looked_up = self._table(m, lane, Cat(lane_bytes[lane].as_unsigned() ^ 0x80, second))
+            product = _product(m, looked_up[:FACTOR_BITS].as_signed(), hold)
             operand = self.operands.values[lane]
-            with m.If(looked_up_valid):
+            with m.If(multiplied):
+                m.d.sync += operand.eq(product)
+            with m.Elif(looked_up_valid):
                 m.d.sync += operand.eq(looked_up)
             with m.Elif(byte_valid):
                 m.d.sync += operand.eq(lane_bytes[lane])
@@ -126,13 +151,37 @@ class OperandFetch(wiring.Component):
         return looked_up
 
 
+def _product(m: Module, factor: Value, hold: Value) -> Value:
+    """Return the product of `factor` and the one held last, PRODUCT_LATENCY cycles later.
+
+    It is a sum of partial products with a register behind each row of adders: the DSP blocks are
+    for the array, which has work for them in every cycle.
+    """
+    held = Signal.like(factor, name="factor", reset_less=True)
+    with m.If(hold):
+        m.d.sync += held.eq(factor)
+    rows = [Mux(bit, held, 0) << n for n, bit in enumerate(factor.as_unsigned())]
+    # The sign bit counts negative.
+    terms = [rows[0], *(a + b for a, b in zip(rows[1:-2:2], rows[2:-2:2], strict=True))]
+    terms.append(rows[-2] - rows[-1])
+    while True:
+        registers = [Signal.like(t, name="partial", reset_less=True) for t in terms]
+        m.d.sync += [r.eq(t) for r, t in zip(registers, terms, strict=True)]
+        if len(registers) == 1:
+            return registers[0]
+        odd = registers[: len(registers) % 2]
+        rest = registers[len(odd) :]
+        terms = odd + [a + b for a, b in zip(rest[::2], rest[1::2], strict=True)]
+
+
 class Reducer(wiring.Component):
-    """Sum or maximum of the operands of one result, in one lane.
+    """Sum, maximum or minimum of the operands of one result, in one lane.
 
     Members
     -------
-    valid, start, maximum : In(1)
-        `start`: the first operand of a result. With `maximum` operands are int8 values.
+    valid, start, extreme, minimum : In(1)
+        `start`: the first operand of a result. With `extreme` operands are int8 values, and `x` is
+        the largest or, with `minimum`, the smallest.
     operand : In(signed(32))
     x : Out(signed(32))
         One cycle later; holds between operands.
@@ -143,7 +192,8 @@ class Reducer(wiring.Component):
             {
                 "valid": In(1),
                 "start": In(1),
-                "maximum": In(1),
+                "extreme": In(1),
+                "minimum": In(1),
                 "operand": In(signed(32)),
                 "x": Out(signed(32)),
             }
@@ -152,8 +202,8 @@ class Reducer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         larger = self.operand[:8].as_signed() > self.x[:8].as_signed()
-        base = Mux(self.start | self.maximum, 0, self.x)
-        with m.If(self.valid & (self.start | ~self.maximum | larger)):
+        base = Mux(self.start | self.extreme, 0, self.x)
+        with m.If(self.valid & (self.start | ~self.extreme | (larger ^ self.minimum))):
             m.d.sync += self.x.eq(base + self.operand)
         return m
 
@@ -224,7 +274,8 @@ class VectorLanes(wiring.Component):
             m.d.comb += [
                 reducer.valid.eq(operands.valid),
                 reducer.start.eq(operands.tag.start),
-                reducer.maximum.eq(operands.tag.maximum),
+                reducer.extreme.eq(operands.tag.extreme),
+                reducer.minimum.eq(operands.tag.minimum),
                 reducer.operand.eq(operands.values[lane]),
                 requantizer.x.eq(reducer.x),
                 requantizer.first.eq(self.taken),

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from accel import numerics
 from accel.errors import DeviceError, ImageError
 from accel.host.device import Device
-from accel.image import HostOperation, Image
+from accel.image import Image
 from accel.isa import ISA_VERSION
 from accel.regmap import ID_VALUE, Cause, Control, Status, address
 
@@ -113,7 +111,7 @@ class Driver:
         Returns
         -------
         outputs : list of array
-            In the model's shapes, after the image's host operations.
+            In the model's shapes and types.
         stats : RunStats
 
         Raises
@@ -131,8 +129,6 @@ class Driver:
             t.unpack(device.read_memory(device.memory_base + t.address, t.memory_bytes))
             for t in image.outputs
         ]
-        for operation in image.host_operations:
-            outputs[operation.output] = _apply(operation, outputs[operation.output])
         return outputs, self._stats
 
     def _go(self, control: Control, what: str) -> None:
@@ -175,9 +171,3 @@ class Driver:
 
     def _write(self, name: str, value: int) -> None:
         self._device.write_register(address(name), int(value))
-
-
-def _apply(operation: HostOperation, values: Array) -> Array:
-    if operation.op != "SOFTMAX":
-        raise ImageError(f"the image asks the host for {operation.op}, which it does not know")
-    return np.asarray(numerics.softmax(values, **operation.parameters))

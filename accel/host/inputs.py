@@ -26,6 +26,8 @@ def _describe(tensor: Tensor) -> str:
 def _stack(tensor: Tensor, values: Array) -> Array:
     """Return `values` as [N, *shape]: one tensor or N stacked, with or without the leading 1."""
     array = np.asarray(values)
+    if tensor.dtype == "float32" and array.dtype.kind == "f":
+        array = array.astype(np.float32)
     if array.dtype != np.dtype(tensor.dtype):
         raise InputError(
             f"{_describe(tensor)}: the data has type {array.dtype}; quantise it to {tensor.dtype} "
@@ -121,6 +123,10 @@ def random_inputs(tensors: Sequence[Tensor], seed: int, number: int) -> list[lis
 
     def one(tensor: Tensor) -> Array:
         dtype = np.dtype(tensor.dtype)
+        if dtype == np.float32:
+            # Over the range that int8 can represent.
+            low, high = (tensor.scale * (q - tensor.zero_point) for q in (-128, 127))
+            return generator.uniform(low, high, tensor.shape).astype(dtype)
         limits = np.iinfo(dtype)
         return generator.integers(limits.min, limits.max, tensor.shape, dtype, endpoint=True)
 

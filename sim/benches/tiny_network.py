@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from accel.compiler.layers import AddLayer, ConvLayer, FeatureMap, Network, PoolLayer, Port, Rescale
+from accel.compiler.layers import (
+    ConvLayer,
+    ElementwiseLayer,
+    FeatureMap,
+    Network,
+    PoolLayer,
+    Port,
+    Rescale,
+)
 from accel.compiler.quantize import average_rescale
 
 __all__ = ["tiny_network"]
@@ -34,7 +42,7 @@ def tiny_network(seed: int) -> Network:
             name=convolved.name,
             op="CONV_2D",
             macs=convolved.height * convolved.width * weights.size,
-            input=source,
+            sources=(source,),
             output=convolved,
             weights=weights,
             bias=rng.integers(-5000, 5000, 7).astype(np.int32),
@@ -46,11 +54,13 @@ def tiny_network(seed: int) -> Network:
             output_zero=5,
             clamp_min=-128,
             clamp_max=127,
+            results=(6, 5),
         ),
-        AddLayer(
+        ElementwiseLayer(
             index=1,
             name=added.name,
             op="ADD",
+            operation="add",
             a=convolved,
             b=convolved,
             output=added,

@@ -48,7 +48,7 @@ def _of_vector(f: Mapping[str, int]) -> Iterator[str]:
     if f["operation"] != Operation.ACC:
         walks.add("a")
         yield from (f"a_step_{level}" for level in ("wcol", "wrow") if f[f"window_{level[1:]}"] > 1)
-    if f["operation"] == Operation.ADD:
+    if f["operation"] in (Operation.ADD, Operation.MUL):
         walks.add("b")
         yield "b_address"
     for name in walks:

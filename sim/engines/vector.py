@@ -19,6 +19,15 @@ __all__ = ["Vector"]
 OPERAND_B = 256
 """Table entry of B's smallest value."""
 
+FACTOR_LIMIT = 256
+"""Factors of MUL are from -256 to 255."""
+
+PAIRED = (Operation.ADD, Operation.MUL)
+"""Operations that read operand B."""
+
+WINDOWED = (Operation.SUM, Operation.MAX, Operation.MIN)
+"""Operations with a window."""
+
 LIMIT = 1 << 24
 """Elements of the largest command that is worked out: far more than any scratchpad holds."""
 
@@ -131,7 +140,7 @@ class Vector(Action):
         self._operands: dict[str, Walk] = {}
         if operation != Operation.ACC:
             self._operands["a"] = walk("a", (f["a_step_wcol"], f["a_step_wrow"]))
-        if operation == Operation.ADD:
+        if operation in PAIRED:
             self._operands["b"] = walk("b")
         for name, source in self._operands.items():
             distance = (f["dst_address"] - f[f"{name}_address"]) & ADDRESS_MASK
@@ -146,10 +155,10 @@ class Vector(Action):
 
     def _check(self, config: Config) -> None:
         f, operation = self._fields, self.operation
-        if operation not in (Operation.SUM, Operation.MAX):
+        if operation not in WINDOWED:
             for name in ("window_col", "window_row"):
                 require(f[name] == 1, f"{name} must be 1 for {operation.name}, not {f[name]}")
-        used = {"a": True, "b": operation == Operation.ADD, "dst": True}
+        used = {"a": True, "b": operation in PAIRED, "dst": True}
         for name in (n for n, is_used in used.items() if is_used):
             of_columns = name == "a" and operation == Operation.ACC
             slots = (config.cols if of_columns else config.rows) // config.lanes
@@ -189,7 +198,7 @@ class Vector(Action):
         if self.operation == Operation.ACC:
             entries = slice(f["a_address"], f["a_address"] + self._results)
             reads.append(Access(Memory.ACCUMULATORS, entries))
-        if self.operation == Operation.ADD:
+        if self.operation in PAIRED:
             reads.append(Access(Memory.TABLE, slice(0, 2 * OPERAND_B)))
         if self.operation == Operation.TABLE:
             reads.append(Access(Memory.TABLE, slice(0, OPERAND_B)))
@@ -206,7 +215,8 @@ class Vector(Action):
         Raises
         ------
         ProgramError
-            When a multiplier or shift read from the weight memory is out of range.
+            When a multiplier or shift read from the weight memory is out of range, or a factor
+            from the table.
         """
         f = self._fields
         bias, multiplier, shift = self._parameters(spaces)
@@ -253,10 +263,21 @@ class Vector(Action):
             return np.asarray(values["a"].sum(axis=2))
         if self.operation == Operation.MAX:
             return np.asarray(values["a"].max(axis=2))
+        if self.operation == Operation.MIN:
+            return np.asarray(values["a"].min(axis=2))
         x: Offsets = spaces.table[values["a"][:, :, 0] + 128].astype(np.int64)
+        if self.operation == Operation.TABLE:
+            return x
+        other = spaces.table[OPERAND_B + 128 + values["b"][:, :, 0]]
         if self.operation == Operation.ADD:
-            x += spaces.table[OPERAND_B + 128 + values["b"][:, :, 0]]
-        return x
+            return np.asarray(x + other)
+        for factors in (x, other):
+            small = (factors >= -FACTOR_LIMIT) & (factors < FACTOR_LIMIT)
+            require(
+                bool(small.all()),
+                f"multiplies table entries outside {-FACTOR_LIMIT} .. {FACTOR_LIMIT - 1}",
+            )
+        return np.asarray(x * other)
 
     def _read(self, spaces: Spaces, name: str, walk: Walk) -> Offsets:
         """Return an operand [slice, result, window element, lane]."""

@@ -68,11 +68,8 @@ def test_a_large_program_runs_as_overlays():
 def test_what_does_not_fit_is_refused_by_name():
     network = random_network(0)
     layer = network.layers[0]
-    wide = dataclasses.replace(
-        layer,
-        weights=np.zeros((4, 40, 40, 4), np.int8),
-        input=dataclasses.replace(layer.input, height=60, width=60, channels=4),
-    )
+    source = dataclasses.replace(layer.sources[0], height=60, width=60, channels=4)
+    wide = dataclasses.replace(layer, weights=np.ones((4, 40, 40, 4), np.int8), sources=(source,))
     with pytest.raises(ModelError, match=r"operator 0 CONV_2D \(map\d+\) does not fit .* test"):
         build_image(dataclasses.replace(network, layers=(wide,)), PRESETS["test"])
 

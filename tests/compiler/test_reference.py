@@ -7,15 +7,20 @@ from accel.compiler.importers.tflite import read_tflite
 from accel.compiler.network import lower_graph
 from accel.compiler.reference import evaluate
 from accel.errors import InputError
-from tests.compiler.tiny_models import ModelBuilder, options, run_tflm
+from tests.compiler.tiny_models import ModelBuilder, compare, options, run_tflm
 
 MODELS = [
-    "resnet8_cifar10",
-    "mnist_resnet_add",
-    "mnist_conv_mean",
-    "micro_kws_m_maxpool",
     "ad_toycar_fc",
     "hello_world_sine",
+    "kws_dscnn",
+    "micro_kws_m_maxpool",
+    "micro_speech",
+    "mnist_conv_mean",
+    "mnist_dw_mean",
+    "mnist_resnet_add",
+    "person_detect",
+    "resnet8_cifar10",
+    "vww_mobilenetv1_96",
 ]
 
 
@@ -43,20 +48,6 @@ def test_single_layers(models):
     assert files
     for file in files:
         compare(file.read_bytes(), rng, file.name)
-
-
-def compare(model: bytes, rng: np.random.Generator, message: str, count: int = 6) -> None:
-    """Random, small and extreme inputs through TFLM and through the reference."""
-    network = lower_graph(read_tflite(model))
-    inputs = []
-    for port in network.inputs:
-        x = rng.integers(-128, 128, (count, *port.shape))
-        x[1] = rng.integers(-3, 4, port.shape)
-        x[2] = rng.choice([-128, 127])
-        inputs.append(x.astype(np.int8))
-    expected = np.array(run_tflm(model, *inputs))
-    (result,) = evaluate(network, inputs)
-    np.testing.assert_array_equal(result.reshape(expected.shape), expected, err_msg=message)
 
 
 def zero_point(rng: np.random.Generator) -> int:

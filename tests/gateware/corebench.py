@@ -13,6 +13,7 @@ from accel.gateware.controller import Controller
 from accel.regmap import Cause
 
 PROGRAM_BYTES = 4096
+WINDOW_BYTES = 2048
 STALLS = {"never": 0.0, "sometimes": 0.3, "often": 0.85}
 
 
@@ -20,10 +21,12 @@ STALLS = {"never": 0.0, "sometimes": 0.3, "often": 0.85}
 class Run:
     """What a program did.
 
-    `operations` are (cycle, funct3, funct7, rs1 field, rs2 field, a, b) of every tensor operation.
+    `operations` are (cycle, funct3, funct7, rs1 field, rs2 field, a, b) of every tensor operation,
+    `accesses` (write, group, mask) of every access to the window.
     """
 
     operations: list[tuple[int, ...]] = field(default_factory=list)
+    accesses: list[tuple[int, int, int]] = field(default_factory=list)
     retired: int = 0
     cycles: int = 0
     exit_code: int | None = None
@@ -37,7 +40,7 @@ class Run:
 
 @dataclass
 class Job:
-    """One program and its surroundings."""
+    """One program and its surroundings; `window_cycles` are picked from for each access."""
 
     words: Sequence[int]
     ready: float = 1.0
@@ -46,6 +49,8 @@ class Job:
     idle_delay: int = 2
     halt_at: int | None = None
     load_writes: float = 0.0
+    window: bytearray = field(default_factory=lambda: bytearray(WINDOW_BYTES))
+    window_cycles: Sequence[int] = (5,)
     limit: int = 6000
 
 
@@ -53,14 +58,18 @@ class CoreBench:
     """A controller that stays simulated from one program to the next."""
 
     def __init__(self, *, multiply: bool) -> None:
-        self._core = Controller(program_bytes=PROGRAM_BYTES, multiply=multiply)
+        self._core = Controller(
+            program_bytes=PROGRAM_BYTES, window_bytes=WINDOW_BYTES, multiply=multiply
+        )
         self._job: Job | None = None
         self._run: Run | None = None
+        self._window_side: tuple[Job, Run] | None = None
         self._simulator = Simulator(self._core)
         self._simulator.add_clock(1e-6)
         self._simulator.add_testbench(self._testbench)
+        self._simulator.add_testbench(self._answer, background=True)
 
-    def run(self, words: Sequence[int], **options: float) -> Run:
+    def run(self, words: Sequence[int], **options: Any) -> Run:
         """Run a program to its end; see Job for the options."""
         self._job, self._run = Job(words, **options), None
         while self._run is None:
@@ -76,6 +85,30 @@ class CoreBench:
                 await self._write(ctx, index, word)
             self._run = await self._execute(ctx, job)
 
+    async def _answer(self, ctx: Any) -> None:
+        """Be the memory behind the window; a program may be stopped before its answer comes."""
+        port, rng = self._core.window, random.Random(1)
+        while True:
+            ctx.set(port.request.ready, 1)
+            while not ctx.get(port.request.valid):
+                await ctx.tick()
+            job, run = self._window_side
+            request = ctx.get(port.request.payload)
+            run.accesses.append((request.write, request.address, request.mask))
+            await ctx.tick()
+            ctx.set(port.request.ready, 0)
+            for _ in range(rng.choice(job.window_cycles) - 1):
+                await ctx.tick()
+            for byte in range(4):
+                if request.write and request.mask >> byte & 1:
+                    job.window[4 * request.address + byte] = request.data >> 8 * byte & 0xFF
+            group = job.window[4 * request.address :][:4]
+            data = rng.getrandbits(32) if request.write else int.from_bytes(group, "little")
+            ctx.set(port.response, {"valid": 1, "data": data})
+            await ctx.tick()
+            # What comes without `valid` is not data.
+            ctx.set(port.response, {"valid": 0, "data": rng.getrandbits(32)})
+
     async def _write(self, ctx: Any, index: int, word: int) -> None:
         request = self._core.program.request
         ctx.set(request.valid, 1)
@@ -85,6 +118,7 @@ class CoreBench:
 
     async def _execute(self, ctx: Any, job: Job) -> Run:
         core, run, rng = self._core, Run(), random.Random(job.seed)
+        self._window_side = (job, run)
         request = core.program.request
         offered = None
         busy_until = -1

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from accel import asm
-from accel.isa import Engine, Funct3, StatusWord
+from accel.isa import WINDOW_BASE, Engine, Funct3, StatusWord
 from accel.riscv import INSTRUCTIONS
-from tests.gateware.corebench import STALLS, bench, emit, finish
+from tests.gateware.corebench import STALLS, WINDOW_BYTES, bench, emit, finish
 
 MASK = 0xFFFFFFFF
 EDGES = (0, 1, 31, 32, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFE1, 0x12345678, 0xDEADBEEF)
@@ -238,6 +238,42 @@ def test_store(name: str, load_writes: float) -> None:
     words += [0] * (base // 4 - len(words))
     words += [0x13121110, 0x17161514]
     assert bench().run(words, load_writes=load_writes, seed=SEED).values == expected
+
+
+@pytest.mark.parametrize("window_cycles", [(1,), (5, 6, 9, 40)])
+@pytest.mark.parametrize("name", [*LOADS, *STORES])
+def test_window_access(name: str, window_cycles: tuple[int, ...]) -> None:
+    """Every offset, at both ends of the window; stores change the bytes they name."""
+    rng = random.Random(name)
+    window = bytearray(rng.randbytes(WINDOW_BYTES))
+    content = bytearray(window)
+    program, expected, accesses = asm.Program(), [], []
+    for base in (0, WINDOW_BYTES - 8):
+        program.emit(asm.li(1, WINDOW_BASE + base))
+        for offset in range(0, 8, STORES.get(name) or LOADS[name][0]):
+            value = rng.getrandbits(32)
+            program.emit(asm.li(2, value))
+            program.emit(INSTRUCTIONS[name].encode(2, 1, offset))
+            place = base + offset
+            if name in LOADS:
+                width, is_signed = LOADS[name]
+                value = int.from_bytes(window[place : place + width], "little", signed=is_signed)
+            else:
+                width = STORES[name]
+                content[place : place + width] = value.to_bytes(4, "little")[:width]
+            accesses.append((name in STORES, place // 4))
+            emit(program, 2, 1)
+            expected += [value & MASK, WINDOW_BASE + base]
+    # A store's neighbour, and the load of what a load addressed.
+    program.emit(asm.li(1, WINDOW_BASE) + asm.li(2, 0x11223344))
+    program.emit([asm.sw(2, 1, 16), asm.lw(3, 1, 16), asm.lb(0, 1, 0), asm.add(3, 3, 2)])
+    content[16:20] = (0x11223344).to_bytes(4, "little")
+    accesses += [(1, 4), (0, 4), (0, 0)]
+    run = bench().run(finish(program, 3), window=window, window_cycles=window_cycles)
+    assert run.values == expected
+    assert run.exit_code == 0x22446688
+    assert [access[:2] for access in run.accesses] == accesses
+    assert window == content
 
 
 @pytest.mark.parametrize(

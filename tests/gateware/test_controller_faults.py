@@ -5,10 +5,10 @@ import pytest
 
 from accel import asm
 from accel.gateware.controller import Controller
-from accel.isa import COMMANDS, CUSTOM_0, Engine, Funct3, StatusWord
+from accel.isa import COMMANDS, CUSTOM_0, WINDOW_BASE, Engine, Funct3, StatusWord
 from accel.regmap import Cause
 from accel.riscv import INSTRUCTIONS
-from tests.gateware.corebench import PROGRAM_BYTES, bench, emit, finish
+from tests.gateware.corebench import PROGRAM_BYTES, WINDOW_BYTES, bench, emit, finish
 
 
 def tensor_word(funct3: int, funct7: int = 0, rs1: int = 0, rs2: int = 0, rd: int = 0) -> int:
@@ -104,6 +104,17 @@ def test_multiply_is_illegal_without_m() -> None:
         ("lw", 0xFFFFFFFC, Cause.LOAD_FAULT),
         ("sw", 0x80000000, Cause.STORE_FAULT),
         ("sw", 0x80000001, Cause.MISALIGNED),
+        ("lw", 0x80000000 + WINDOW_BASE, Cause.LOAD_FAULT),
+        ("sb", WINDOW_BASE - 1, Cause.STORE_FAULT),
+        ("lb", 2 * WINDOW_BASE, Cause.LOAD_FAULT),
+        ("lh", WINDOW_BASE + 1, Cause.MISALIGNED),
+        ("sw", WINDOW_BASE + 2, Cause.MISALIGNED),
+        ("lw", WINDOW_BASE + WINDOW_BYTES + 1, Cause.MISALIGNED),
+        *(
+            (n, WINDOW_BASE + outside, Cause.STORE_FAULT if n[0] == "s" else Cause.LOAD_FAULT)
+            for n in ("lb", "lw", "sh", "sw")
+            for outside in (WINDOW_BYTES, WINDOW_BASE // 2)
+        ),
     ],
 )
 def test_bad_memory_access(name: str, address: int, cause: Cause) -> None:
@@ -118,6 +129,7 @@ def test_bad_memory_access(name: str, address: int, cause: Cause) -> None:
     run = bench().run(words)
     assert run.fault == (cause, address, here)
     assert not run.operations
+    assert not run.accesses
     # Registers and memory outlive the run: code that looks at them replaces the program.
     program = asm.Program()
     program.emit(asm.lw(3, 0, 1024))
@@ -141,9 +153,11 @@ def test_bad_memory_access(name: str, address: int, cause: Cause) -> None:
         (asm.beq(0, 0, -12), 0xFFFFFFF8, Cause.FETCH_FAULT),
         (asm.beq(0, 0, 4092), PROGRAM_BYTES, Cause.FETCH_FAULT),
         (asm.jalr(2, 0, -4), 0xFFFFFFFC, Cause.FETCH_FAULT),
+        (asm.jalr(2, 31, 0), WINDOW_BASE, Cause.FETCH_FAULT),
     ],
 )
 def test_bad_jump(word: int, target: int, cause: Cause) -> None:
+    bench().run([*asm.li(31, WINDOW_BASE), asm.tdone(0)])
     run = bench().run([asm.addi(2, 0, 77), word, asm.tdone(0)])
     assert run.fault == (cause, target, 4 if cause == Cause.MISALIGNED else target)
     assert bench().run([asm.tset(0, 0, 2, 0), asm.tdone(0)]).values == [77, 0]
@@ -185,10 +199,28 @@ def test_halt_and_start_again(halt_at: int) -> None:
     assert bench().run(finish(program)).values == [14, 2]
 
 
+@pytest.mark.parametrize("halt_at", range(2, 14))
+@pytest.mark.parametrize("store", [False, True])
+def test_halt_in_a_window_access(store: bool, halt_at: int) -> None:
+    """The answer that a stopped program does not see is nobody else's."""
+    access = asm.sw(2, 1, 0) if store else asm.lw(2, 1, 0)
+    run = bench().run(
+        [*asm.li(1, WINDOW_BASE), access, asm.jal(0, -4)], halt_at=halt_at, window_cycles=(1500, 5)
+    )
+    assert run.fault is None and run.exit_code is None
+    window = bytearray(WINDOW_BYTES)
+    window[64:68] = b"0123"
+    program = asm.Program()
+    program.emit([*asm.li(1, WINDOW_BASE), asm.lw(3, 1, 64)])
+    run = bench().run(finish(program, 3), window=window)
+    assert run.exit_code == int.from_bytes(b"0123", "little")
+    assert run.accesses == [(0, 16, run.accesses[0][2])]
+
+
 def cycles_between_marks(code: list[int]) -> int:
     """Return the cycles that `code` takes between two TSETs, beyond one for the first."""
     program = asm.Program()
-    program.emit(asm.li(1, 1024) + asm.li(2, 3))
+    program.emit(asm.li(1, 1024) + asm.li(2, 3) + asm.li(4, WINDOW_BASE))
     emit(program)
     program.emit(code)
     emit(program)
@@ -210,6 +242,8 @@ def cycles_between_marks(code: list[int]) -> int:
         (asm.jal(3, 4), 2),
         (asm.lw(3, 1, 0), 3),
         (asm.sw(3, 1, 0), 2),
+        (asm.lw(3, 4, 0), 3 + 5),
+        (asm.sw(3, 4, 0), 2 + 5),
         (asm.sll(3, 1, 2), 2),
         (asm.tread(3, 0), 2),
         (asm.mul(3, 1, 2), 8),
@@ -223,8 +257,8 @@ def test_cycles(word: int, cycles: int) -> None:
 
 
 def test_cycles_of_jalr() -> None:
-    # The marks stand behind two LI, of two words together.
-    assert cycles_between_marks([asm.jalr(3, 0, 16)]) == 5
+    # The marks stand behind three LI, of three words together.
+    assert cycles_between_marks([asm.jalr(3, 0, 20)]) == 5
 
 
 def test_cycles_of_branches_in_a_loop() -> None:
@@ -254,4 +288,10 @@ def test_issue_loop_runs_at_1_3_cycles_per_instruction(length: int) -> None:
 @pytest.mark.parametrize("size", [0, 512, 3000, 1 << 17])
 def test_impossible_program_memory(size: int) -> None:
     with pytest.raises(ValueError, match="Program bytes must be a power of two"):
-        Controller(program_bytes=size, multiply=True)
+        Controller(program_bytes=size, window_bytes=2048, multiply=True)
+
+
+@pytest.mark.parametrize("size", [0, 1024, 3000, 1 << 23])
+def test_impossible_window(size: int) -> None:
+    with pytest.raises(ValueError, match="Window bytes must be a power of two"):
+        Controller(program_bytes=1024, window_bytes=size, multiply=True)

@@ -32,6 +32,10 @@ LATENCY = {
     "params": WEIGHT_LATENCY,
 }
 WRITE_LATENCY = 2
+WINDOWED = (Operation.SUM, Operation.MAX, Operation.MIN)
+PAIRED = (Operation.ADD, Operation.MUL)
+NARROW = [o for o in Operation if o != Operation.MUL]
+"""Operations that take any table."""
 COMMAND_GAP = 2
 """Idle cycles between commands whose operands take the same path."""
 
@@ -52,12 +56,15 @@ def log_uniform(rng, shape, bits):
     return np.trunc(rng.choice([-1, 1], shape) * 2.0 ** rng.uniform(0, bits, shape) - 0.5)
 
 
-def random_spaces(config, seed):
+def random_spaces(config, seed, wide_table):
     rng = np.random.default_rng(seed)
     spaces = Spaces(config, 64)
     spaces.scratchpad[:] = rng.integers(-128, 128, spaces.scratchpad.shape)
     spaces.accumulators[:] = log_uniform(rng, spaces.accumulators.shape, 31)
-    spaces.table[:] = log_uniform(rng, spaces.table.shape, 24)
+    # What MUL can do with them all.
+    spaces.table[:] = rng.choice([-256, 255, 0, *range(-256, 256)], spaces.table.shape)
+    if wide_table:
+        spaces.table[:] = log_uniform(rng, spaces.table.shape, 24)
     # Every nine words are one valid group of parameters.
     groups = spaces.weights[: len(spaces.weights) // 9 * 9].reshape(-1, 9, config.cols)
     bias = log_uniform(rng, groups[:, 0].shape, 16).astype("<i4")
@@ -87,7 +94,7 @@ def random_fields(rng, config, operation, *, small=False, **fixed):
     """Return fields that read the lower half of the scratchpad and write the upper."""
     slots, columns = config.rows // config.lanes, config.cols // config.lanes
     half = config.scratchpad_words // 2
-    windowed = operation in (Operation.SUM, Operation.MAX)
+    windowed = operation in WINDOWED
 
     def step():
         return rng.choice((0, 1, 1, 2, 3, 7, -1, -4))
@@ -147,12 +154,14 @@ class Bench:
     seed : int
     latency : dict of str to int
         Cycles from a request's acceptance to its response.
+    wide_table : bool
+        Entries of all magnitudes: nothing that MUL can do with.
     """
 
-    def __init__(self, shape, *, stalls="never", seed=0, latency=LATENCY):
+    def __init__(self, shape, *, stalls="never", seed=0, latency=LATENCY, wide_table=False):
         self.config = config = make_config(**SHAPES[shape])
         self.rng = random.Random(seed)
-        self.spaces = random_spaces(config, seed)
+        self.spaces = random_spaces(config, seed, wide_table)
         self._probability = STALLS[stalls]
         self._latency = latency
         self.dut = VectorEngine(
@@ -318,6 +327,51 @@ def test_random_commands(shape, stalls):
 
 
 @pytest.mark.parametrize("stalls", STALLS)
+def test_entries_of_all_magnitudes(stalls):
+    bench = Bench("8x4", stalls=stalls, seed=6, wide_table=True)
+    operations = NARROW * 2
+    bench.rng.shuffle(operations)
+    bench.run([bench.task(bench.fields(o)) for o in operations])
+
+
+@pytest.mark.parametrize("operation", [Operation.MAX, Operation.MIN], ids=lambda o: o.name)
+@pytest.mark.parametrize("distance", [37, -37])
+def test_a_window_over_two_operands(operation, distance):
+    """The larger or smaller of two maps, pixel by pixel: the window steps from A to B."""
+    bench = Bench("8x4", seed=15)
+    columns, rows, slices = 5, 3, 4
+    half = bench.config.scratchpad_words // 2
+    steps = {"count_col": columns, "count_row": rows, "slices": slices, "uniform": 1}
+    steps |= {"a_step_wcol": distance, "a_step_col": 1 - distance, "a_step_row": 1 - distance}
+    steps |= {"dst_step_col": 1, "dst_step_row": 1, "a_plane": 15, "dst_plane": 15}
+    fields = dict.fromkeys(("a_slot", "b_slot", "dst_slot", "bias", "output_zero"), 0) | steps
+    fields |= {"operation": int(operation), "a_address": 50, "dst_address": half}
+    fields |= {"window_col": 2, "window_row": 1, "multiplier": 1 << 30, "shift": 1}
+    fields |= {"clamp_min": -128, "clamp_max": 127}
+    pixels = rows * columns * (slices * bench.config.lanes // bench.config.rows)
+    a, b = (bench.spaces.scratchpad[first:][:pixels] for first in (50, 50 + distance))
+    expected = np.maximum(a, b) if operation == Operation.MAX else np.minimum(a, b)
+    bench.run([bench.task(fields)])
+    np.testing.assert_array_equal(bench.spaces.scratchpad[half:][:pixels], expected)
+
+
+def test_products_of_extremes():
+    """-256 .. 255, so also the square of -256."""
+    bench = Bench("4x4", seed=16)
+    factors = [-256, -255, -129, -128, -1, 0, 1, 127, 128, 254, 255]
+    bench.spaces.table[:] = [factors[n % len(factors)] for n in range(TABLE_WORDS)]
+    one = {"uniform": 1, "multiplier": (1 << 31) - 1, "clamp_min": -128, "clamp_max": 127}
+    size = {"slices": 2, "count_col": 30, "count_row": 2, "a_slot": 0, "b_slot": 0}
+    bench.run(
+        [
+            bench.task(bench.fields(Operation.MUL, **one, **size, shift=shift, bias=bias))
+            for shift in (0, -4, -9)
+            for bias in (0, -65536)
+        ]
+    )
+
+
+@pytest.mark.parametrize("stalls", STALLS)
 def test_short_commands_of_changing_kind(stalls):
     bench = Bench("8x16", stalls=stalls, seed=8)
     operations = list(Operation) * 8
@@ -345,13 +399,13 @@ def test_reads_what_the_command_before_wrote():
 
 
 def ports(operation):
-    return 2 if operation == Operation.ADD else 1
+    return 2 if operation in PAIRED else 1
 
 
 @pytest.mark.parametrize("operation", Operation, ids=lambda o: o.name)
 def test_no_gap_between_slices_or_commands(operation):
     bench = Bench("8x16", seed=10)
-    window = 2 if operation in (Operation.SUM, Operation.MAX) else 1
+    window = 2 if operation in WINDOWED else 1
     fields = {
         "slices": 2,
         "a_slot": 0,
@@ -388,6 +442,7 @@ def test_uniform_slices_of_one_result_follow_every_cycle():
         (Operation.SUM, SCRATCHPAD_LATENCY + 13),
         (Operation.TABLE, SCRATCHPAD_LATENCY + 15),
         (Operation.ADD, 1 + SCRATCHPAD_LATENCY + 15),
+        (Operation.MUL, 1 + SCRATCHPAD_LATENCY + 19),
     ],
 )
 def test_latency_and_slice_period(operation, cycles):
@@ -410,10 +465,11 @@ def test_changing_the_operands_path_waits_for_those_on_their_way():
     size = {"slices": 1, "a_slot": 0, "count_col": 8, "count_row": 4, "uniform": 0}
     size |= {"window_col": 1, "window_row": 1}
     order = (Operation.ACC, Operation.TABLE, Operation.ACC, Operation.SUM, Operation.TABLE)
+    order += (Operation.MUL, Operation.MIN)
     tasks = [bench.task(bench.fields(o, **size)) for o in order]
     bench.run(tasks)
     gaps = [b.writes[0] - a.writes[-1] for a, b in zip(tasks, tasks[1:], strict=False)]
-    assert gaps == [10, 8, 8, 10]
+    assert gaps == [10, 8, 8, 10, 15, 8]
 
 
 def test_lanes_must_divide():

@@ -9,9 +9,8 @@ from accel.config import PRESETS
 from accel.errors import DeviceError, ImageError
 from accel.host.device import Device
 from accel.host.driver import Driver
-from accel.image import HostOperation, Image, Segment, Tensor
+from accel.image import Image, Segment, Tensor
 from accel.isa import ISA_VERSION
-from accel.numerics import preprocess_softmax, softmax
 from accel.regmap import ID_VALUE, REGISTERS, Cause, Control, Status, address
 
 CONFIG = PRESETS["test"]
@@ -110,24 +109,6 @@ def test_running_returns_outputs_and_counters():
     assert stats.cycles == (1 << 32) + 5
     assert stats.stamps == (100, 101)
     assert (stats.read_beats, stats.write_beats, stats.instructions) == (7, 8, 9)
-
-
-def test_host_operations_are_applied():
-    names = ("multiplier", "left_shift", "diff_min")
-    parameters = dict(zip(names, preprocess_softmax(1.0, 0.1), strict=True))
-    operation = HostOperation(op="SOFTMAX", output=0, parameters=parameters)
-    driver = Driver(ScriptedDevice())
-    driver.load_image(make_image(host_operations=(operation,)))
-    x = np.arange(8, dtype=np.int8).reshape(1, 8)
-    outputs, _ = driver.run([x])
-    assert np.array_equal(outputs[0], softmax(2 * x, **parameters))
-
-
-def test_an_unknown_host_operation_is_refused():
-    driver = Driver(ScriptedDevice())
-    driver.load_image(make_image(host_operations=(HostOperation(op="TANH", output=0),)))
-    with pytest.raises(ImageError, match="asks the host for TANH"):
-        driver.run([np.zeros((1, 8), np.int8)])
 
 
 def test_an_image_for_another_configuration_is_refused():

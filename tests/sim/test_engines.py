@@ -140,6 +140,11 @@ def vector_by_loops(c: Config, s: Spaces, f: dict[str, int]) -> None:
                     x = sum(elements)
                 elif operation == Operation.MAX:
                     x = max(elements)
+                elif operation == Operation.MIN:
+                    x = min(elements)
+                elif operation == Operation.MUL:
+                    x = int(s.table[elements[0] + 128])
+                    x *= int(s.table[256 + 128 + byte("b", b[first])])
                 else:
                     x = int(s.table[elements[0] + 128])
                 bias, multiplier, shift = f["bias"], f["multiplier"], f["shift"]
@@ -214,7 +219,7 @@ def random_matmul(c: Config, r: random.Random) -> dict[str, int]:
 
 def random_vector(c: Config, r: random.Random) -> dict[str, int]:
     operation = r.choice(list(Operation))
-    windowed = operation in (Operation.SUM, Operation.MAX)
+    windowed = operation in (Operation.SUM, Operation.MAX, Operation.MIN)
     slots = c.rows // c.lanes
     columns = c.cols // c.lanes
     a_slot = r.randrange(columns if operation == Operation.ACC else slots)
@@ -288,6 +293,9 @@ def test_random_commands_equal_loops(name: str, engine: Engine) -> None:
             if not fields["uniform"]:
                 for s in (spaces, expected):
                     s.weights[...] %= 31  # multipliers are positive, shifts legal
+            if fields["operation"] == Operation.MUL:
+                for s in (spaces, expected):
+                    s.table[...] >>= 23
             vector_by_loops(config, expected, fields)
         else:
             fields = random_dma(config, r, engine)
@@ -352,7 +360,7 @@ ONE_WORD = dict.fromkeys(("words", "rows", "planes"), 1)
         (Engine.MATMUL, ONE_PIXEL | {"acc_address": 30, "count_col": 3}, "cross from one accumul"),
         (Engine.MATMUL, ONE_PIXEL | {"count_k0": 60000, "count_k1": 9}, "540000 tiles are"),
         (Engine.VECTOR, ONE_RESULT | {"slices": 0}, "slices must be at least 1"),
-        (Engine.VECTOR, ONE_RESULT | {"operation": 5}, "operation must be from 0 to 4, not 5"),
+        (Engine.VECTOR, ONE_RESULT | {"operation": 7}, "operation must be from 0 to 6, not 7"),
         (Engine.VECTOR, ONE_RESULT | {"window_row": 2}, "window_row must be 1 for TABLE, not 2"),
         (Engine.VECTOR, ONE_RESULT | {"dst_slot": 2}, "dst_slot must be less than 2, not 2"),
         (
@@ -361,6 +369,7 @@ ONE_WORD = dict.fromkeys(("words", "rows", "planes"), 1)
             r"a_slot \+ slices must be at most 2, not 3",
         ),
         (Engine.VECTOR, ONE_RESULT | {"clamp_min": 1}, "clamp_min 1 is larger than clamp_max 0"),
+        (Engine.VECTOR, ONE_RESULT | {"operation": Operation.MUL}, "entries outside -256 .. 255"),
         (Engine.VECTOR, ONE_RESULT | {"shift": 31}, "shift must be from -31 to 30, not 31"),
         (Engine.VECTOR, ONE_RESULT | {"uniform": 0}, "a negative multiplier, or a shift outside"),
         (
@@ -374,6 +383,7 @@ def test_fields_without_meaning(engine: Engine, fields: dict[str, int], message:
     config = PRESETS["test"]
     spaces = Spaces(config, 1 << 12)
     spaces.weights[8] = 31
+    spaces.table[256 + 128] = 256
     with pytest.raises(ProgramError, match=message):
         run_command(config, spaces, engine, fields)
 

@@ -7,7 +7,7 @@ from accel import asm
 from accel.config import PRESETS
 from accel.errors import DeviceError
 from accel.host.device import Device
-from accel.isa import COMMANDS, Engine, Operation, Space
+from accel.isa import COMMANDS, ISA_VERSION, Engine, Operation, Space
 from accel.regmap import REGISTERS, Cause, Control, Status, address
 from sim.devices.model import ModelDevice
 from sim.errors import ProgramError
@@ -128,7 +128,7 @@ def test_constant_registers() -> None:
     device = ModelDevice(CONFIG)
     assert device.memory_bytes == 64 << 20
     assert read(device, "ID") == int.from_bytes(b"SYST", "little")
-    assert read(device, "VERSION") == 1
+    assert read(device, "VERSION") == ISA_VERSION
     assert read(device, "FINGERPRINT") == CONFIG.fingerprint
     assert read(device, "SHAPE") == 0x04020404
     write(device, "ID", 5)

@@ -1,5 +1,6 @@
 """What the golden machine refuses, one rule after another."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import pytest
 
 from accel import asm
 from accel.config import PRESETS
-from accel.isa import COMMANDS, Engine, Operation, Space
+from accel.isa import COMMANDS, WINDOW_BASE, Engine, Operation, Space
 from sim.errors import ProgramError
 from sim.machine import Machine
 
@@ -71,6 +72,11 @@ def posting(step: Step, post: int) -> Step:
 
 WEIGHTS = load(0, 4, Space.WEIGHTS)
 TABLE = load(0, 512, Space.TABLE)
+
+
+def window(word: int, *instructions: int) -> list[int]:
+    """Return instructions behind an LI that puts a scratchpad word's address into x4."""
+    return [*asm.li(4, WINDOW_BASE + CONFIG.word_slot * word), *instructions]
 
 
 def machine(*code: Sequence[int] | Step, host_bytes: int = 4096) -> Machine:
@@ -336,6 +342,66 @@ def test_data_of_program_loads_is_waited_for() -> None:
     target = load(1000, 4, Space.PROGRAM)
     refused(target, read, match="lw x3, 0.x4.: uses program word 1000, which load command 0")
     run(target, [asm.twait(L)], read)
+
+
+def test_the_controller_reads_what_it_waited_for() -> None:
+    read = window(3, asm.lb(5, 4, 1))
+    refused(
+        load(2, 2),
+        read,
+        match=r"pc 0x[0-9a-f]+, lb x5, 1.x4.: reads scratchpad word 3, which load command 0 "
+        r"\(pc 0x[0-9a-f]+\) writes: TWAIT must come first",
+    )
+    refused(load(2, 2), [asm.twait(V)], read, match="reads scratchpad word 3, which load command 0")
+    run(load(2, 2), [asm.twait(L)], read)
+    # Another word is no concern; nor is a command that only reads.
+    run(load(3), [asm.twait(L)], load(4), read, store(3), read)
+
+
+def test_the_controller_reads_what_it_waited_for_through_tokens() -> None:
+    chain = (posting(load(0), V), after(maximum(0, 8), L))
+    refused(*chain, window(8, asm.lw(5, 4, 0)), match="scratchpad word 8, which vector command 0")
+    run(*chain, [asm.twait(V)], window(8, asm.lw(5, 4, 0)), window(0, asm.sw(0, 4, 0)))
+
+
+def test_the_controller_writes_over_what_it_waited_for() -> None:
+    write = window(0, asm.sb(5, 4, 0))
+    refused(load(0), write, match="sb .*overwrites scratchpad word 0, which load command 0 .*write")
+    refused(
+        posting(load(0), V),
+        after(maximum(0, 8), L),
+        [asm.twait(L)],
+        write,
+        match="overwrites scratchpad word 0, which vector command 0 .* reads: TWAIT must come first",
+    )
+    run(posting(load(0), V), after(maximum(0, 8), L), [asm.twait(V)], write)
+
+
+def test_the_controller_reads_no_word_that_was_never_written() -> None:
+    read = window(7, asm.lhu(5, 4, 2))
+    refused(read, match="lhu x5, 2.x4.: reads scratchpad word 7, which was never written")
+    run(window(7, asm.sb(0, 4, 0)), read)
+
+
+def test_commands_are_behind_the_controllers_accesses() -> None:
+    made = run(*(window(n, *asm.li(5, 0x1020304 * n), asm.sw(5, 4, 0)) for n in (1, 2)),
+               after(maximum(1, 8, count_col=2, a_step_col=1, dst_step_col=1, a_plane=2,
+                             dst_plane=2, multiplier=1 << 30, shift=1, clamp_max=127), 0, S),
+               after(store(8, 2, 256), V), window(1, asm.lw(6, 4, 0)), load(1))  # fmt: skip
+    assert made.spaces.memory[256:264].tolist() == [4, 3, 2, 1, 8, 6, 4, 2]
+    assert made.core.x[6] == 0x1020304
+
+
+def test_bytes_past_a_word_are_0_in_the_window() -> None:
+    config = dataclasses.replace(CONFIG, rows=12, cols=12, lanes=2, weight_bytes=4096)
+    made = Machine(config, memory_bytes=1 << 16)
+    made.store(16 * 5 + 12, 4, 0x11223344)
+    with pytest.raises(ProgramError, match="word 5, which was never written"):
+        made.load(16 * 5 + 12, 4)
+    made.store(16 * 5 + 8, 4, 0x55667788)
+    made.store(16 * 5 + 13, 1, 0x99)
+    assert [made.load(16 * 5 + n, 4) for n in (0, 4, 8, 12)] == [0, 0, 0x55667788, 0]
+    assert not made.spaces.scratchpad[6].any()
 
 
 def test_registers_that_were_never_set() -> None:

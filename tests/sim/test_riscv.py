@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accel import asm
-from accel.isa import Engine
+from accel.isa import WINDOW_BASE, Engine
 from accel.regmap import Cause
 from accel.riscv import INSTRUCTIONS
 from sim.errors import Fault, ProgramError
 from sim.riscv import Core
 
 WORDS = 256
+WINDOW_BYTES = 2048
 values = st.one_of(
     st.integers(0, (1 << 32) - 1),
     st.sampled_from([0, 1, 2, 31, 32, 0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFFF]),
@@ -25,6 +26,7 @@ class Port:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.window = bytearray(WINDOW_BYTES)
 
     def write(self, engine: Engine, pair: int, a: int, b: int, add: bool) -> None:
         self.calls.append(("write", engine, pair, a, b, add))
@@ -41,12 +43,18 @@ class Port:
     def done(self, exit_code: int) -> None:
         self.calls.append(("done", exit_code))
 
+    def load(self, offset: int, size: int) -> int:
+        return int.from_bytes(self.window[offset : offset + size], "little")
+
+    def store(self, offset: int, size: int, value: int) -> None:
+        self.window[offset : offset + size] = value.to_bytes(size, "little")
+
 
 def core(*words: int, multiply: bool = True, **registers: int) -> Core:
     """Return a started core with a program at 0 and registers such as x5=1."""
     program = np.zeros(WORDS, np.uint32)
     program[: len(words)] = words
-    made = Core(program, multiply=multiply, port=Port())
+    made = Core(program, multiply=multiply, port=Port(), window_bytes=WINDOW_BYTES)
     for name, value in registers.items():
         made.x[int(name[1:])] = value
     made.start()
@@ -181,6 +189,29 @@ def test_stores() -> None:
     assert made.x[4:7] == [0x89ABCDEF, 0x0000EF00, 0xCDEF0000]
 
 
+@pytest.mark.parametrize("name", ["lb", "lbu", "lh", "lhu", "lw"])
+def test_loads_in_the_window(name: str) -> None:
+    size = {"b": 1, "h": 2, "w": 4}[name[1]]
+    for offset in range(0, 8, size):
+        made = core(getattr(asm, name)(3, 1, offset), x1=WINDOW_BASE)
+        assert isinstance(made._port, Port)
+        made._port.window[:8] = content = bytes.fromhex("80017fff fe02a1b2")
+        made.step()
+        value = int.from_bytes(content[offset : offset + size], "little", signed=name[-1] != "u")
+        assert made.x[3] == value % (1 << 32)
+        assert made.cycles == 8
+
+
+@pytest.mark.parametrize(("name", "size"), [("sb", 1), ("sh", 2), ("sw", 4)])
+def test_stores_in_the_window(name: str, size: int) -> None:
+    for offset in range(0, 8, size):
+        made = ran(getattr(asm, name)(2, 1, offset), x1=WINDOW_BASE + 2040, x2=0x89ABCDEF)
+        assert isinstance(made._port, Port)
+        stored = (0x89ABCDEF).to_bytes(4, "little")[:size]
+        assert made._port.window[2040:] == bytes(offset) + stored + bytes(8 - offset - size)
+        assert made.cycles == 8
+
+
 def test_stores_into_code_are_executed() -> None:
     made = core(asm.addi(3, 3, 1), asm.sw(2, 0, 0), asm.jal(0, -8), x2=asm.addi(3, 3, 100))
     for _ in range(4):
@@ -239,11 +270,15 @@ def test_tensor_instructions() -> None:
         (asm.ebreak(), Cause.BREAKPOINT, 4, None),
         (asm.ecall(), Cause.ENVIRONMENT_CALL, 4, None),
         (asm.lw(3, 1, 1), Cause.MISALIGNED, 0x40000001, None),
-        (asm.lh(3, 1, 0), Cause.LOAD_FAULT, 0x40000000, None),
+        (asm.lh(3, 2, 0), Cause.LOAD_FAULT, 0x40000800, None),
+        (asm.lb(3, 2, -1), None, 0, None),
+        (asm.lb(3, 1, -1), Cause.LOAD_FAULT, 0x3FFFFFFF, None),
+        (asm.lw(3, 4, 0), Cause.LOAD_FAULT, 0xC0000000, None),
+        (asm.lh(3, 2, 1), Cause.MISALIGNED, 0x40000801, None),
         (asm.lw(3, 0, -4), Cause.LOAD_FAULT, 0xFFFFFFFC, None),
         (asm.lw(3, 0, 1020), None, 0, None),
         (asm.lw(3, 0, 1024), Cause.LOAD_FAULT, 1024, None),
-        (asm.sb(3, 1, 3), Cause.STORE_FAULT, 0x40000003, None),
+        (asm.sb(3, 2, 3), Cause.STORE_FAULT, 0x40000803, None),
         (asm.sw(3, 1, 2), Cause.MISALIGNED, 0x40000002, None),
         (asm.jal(3, 6), Cause.MISALIGNED, 10, None),
         (asm.jal(3, -8), Cause.FETCH_FAULT, 0xFFFFFFFC, 0xFFFFFFFC),
@@ -253,7 +288,7 @@ def test_tensor_instructions() -> None:
     ],
 )
 def test_faults(word: int, cause: Cause | None, address: int, pc: int | None) -> None:
-    made = core(asm.nop(), word, x1=0x40000000, x3=77)
+    made = core(asm.nop(), word, x1=0x40000000, x2=0x40000800, x3=77, x4=0xC0000000)
     made.step()
     if cause is None:
         made.step()

@@ -38,9 +38,10 @@ def test_vector_elements() -> None:
     size = {"uniform": 1, "count_col": 5, "count_row": 2, "slices": 2, "dst_address": 500}
     table = action(Engine.VECTOR, operation=Operation.TABLE, **size)
     add = action(Engine.VECTOR, operation=Operation.ADD, **size)
+    multiply = action(Engine.VECTOR, operation=Operation.MUL, **size)
     window = action(Engine.VECTOR, operation=Operation.SUM, window_col=3, window_row=2, **size)
-    costs = [cost(CONFIG, one, LATENCY).busy for one in (table, add, window)]
-    assert costs == [20, 40, 120]
+    costs = [cost(CONFIG, one, LATENCY).busy for one in (table, add, multiply, window)]
+    assert costs == [20, 40, 40, 120]
 
 
 def test_transfers_take_the_wider_of_word_and_beat() -> None:

@@ -8,6 +8,7 @@ becomes one ModelError. Source: schema.fbs of TensorFlow Lite, version 3.
 import math
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +18,11 @@ import tflite
 from flatbuffers import number_types
 
 from accel.compiler.graph import Graph, Node, Quantization, Tensor, shorten
-from accel.compiler.importers.tflite_operators import READERS, Operator
+from accel.compiler.importers import tflite_layout, tflite_operators
+from accel.compiler.importers.tflite_operator import READERS, Operator
 from accel.errors import ModelError
 
-__all__ = ["read_tflite"]
+__all__ = ["read_tflite", "tflite_layout", "tflite_operators"]
 
 MAX_BYTES = (1 << 31) - 1
 """A flatbuffer's offsets reach no further."""
@@ -30,7 +32,10 @@ MAX_ELEMENTS = 1 << 28
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.INT8: np.dtype(np.int8),
+    tflite.TensorType.UINT8: np.dtype(np.uint8),
+    tflite.TensorType.FLOAT32: np.dtype("<f4"),
     tflite.TensorType.INT32: np.dtype("<i4"),
+    tflite.TensorType.INT64: np.dtype("<i8"),
 }
 _TYPE_NAMES = {v: k.lower() for k, v in vars(tflite.TensorType).items() if isinstance(v, int)}
 
@@ -101,9 +106,9 @@ class _File:
         self.model = tflite.Model.GetRootAsModel(content, 0)
         if self.model.Version() != 3:
             raise ModelError(f"schema version {self.model.Version()} is not supported; use 3")
-        subgraphs = self.count(self.model.SubgraphsLength(), "subgraphs")
-        if subgraphs != 1:
-            raise ModelError(f"{subgraphs} subgraphs are not supported; a model must have one")
+        # Subgraphs behind the first belong to control flow, which is refused where it is met.
+        if self.count(self.model.SubgraphsLength(), "subgraphs") == 0:
+            raise ModelError("damaged: it has no subgraph")
         self.subgraph = self.item(self.model.Subgraphs(0), "subgraph 0")
         self.tensor_count = self.count(self.subgraph.TensorsLength(), "tensors")
         self.buffer_count = self.count(self.model.BuffersLength(), "buffers")
@@ -155,12 +160,12 @@ class _File:
         if record.IsVariable() or record.Sparsity() is not None:
             kind = "a variable" if record.IsVariable() else "sparse"
             raise ModelError(f"{label} is {kind}, which is not supported")
-        shape = self._shape(record, label)
+        shape = self._shape(record, label, dtype)
         data = self._data(record, label, dtype, shape)
         quantization = self._quantization(record, label, shape)
         return Tensor(index, name, shape, dtype, quantization, data)
 
-    def _shape(self, record: Any, label: str) -> tuple[int, ...]:
+    def _shape(self, record: Any, label: str, dtype: np.dtype[Any]) -> tuple[int, ...]:
         rank = self.count(record.ShapeLength(), "dimensions")
         if rank > MAX_RANK:
             raise ModelError(f"{label} has {rank} dimensions; at most {MAX_RANK} are supported")
@@ -170,9 +175,10 @@ class _File:
                 # The batch may be left open: one inference is one batch element.
                 if record.ShapeSignature(i) == -1 and (i > 0 or shape[i] != 1):
                     raise ModelError(f"{label} has a dynamic shape (dimension {i})")
-        if any(not 1 <= d <= MAX_DIMENSION for d in shape):
+        least = 0 if dtype in (np.dtype("<i4"), np.dtype("<i8")) else 1
+        if any(not least <= d <= MAX_DIMENSION for d in shape):
             raise ModelError(
-                f"{label} has shape {list(shape)}; dimensions must be 1 to {MAX_DIMENSION}"
+                f"{label} has shape {list(shape)}; dimensions must be {least} to {MAX_DIMENSION}"
             )
         if math.prod(shape) > MAX_ELEMENTS:
             raise ModelError(f"{label} has more than {MAX_ELEMENTS} elements")
@@ -191,7 +197,7 @@ class _File:
             raise ModelError(f"{label} has its data behind the flatbuffer, which is not supported")
         length = self.count(buffer.DataLength(), f"bytes in buffer {number}", 1)
         if length == 0:
-            return None
+            return None if 0 not in shape else np.zeros(shape, dtype)
         size = math.prod(shape) * dtype.itemsize
         if length != size:
             raise ModelError(f"{label} has {length} bytes of data; its shape needs {size}")
@@ -215,7 +221,8 @@ class _File:
             raise ModelError(f"{label} has {count} scales and {zeros} zero points")
         if not all(math.isfinite(s) and s > 0 for s in scales):
             raise ModelError(f"{label} has a scale that is not a positive number")
-        axis = int(stored.QuantizedDimension())
+        # A vector has one axis, whatever older writers store for biases.
+        axis = int(stored.QuantizedDimension()) if len(shape) > 1 else 0
         if count > 1 and not (0 <= axis < len(shape) and shape[axis] == count):
             raise ModelError(f"{label} has {count} scales along axis {axis} of {list(shape)}")
         return Quantization(scales, zero_points, axis)
@@ -229,12 +236,14 @@ class _File:
         for index in range(self.count(g.OperatorsLength(), "operators")):
             operator = self._operator(index)
             operator.check_order(known)
-            nodes.append(operator.read())
-            known.add(nodes[-1].output.index)
+            nodes += operator.read()
+            known.update(operator.outputs)
         outputs = self._ports(g.OutputsLength(), g.Outputs, "outputs")
         for tensor in outputs:
             if tensor.index not in known:
                 raise ModelError(f"output tensor '{tensor.name}' is never computed")
+            if tensor.data is not None:
+                raise ModelError(f"output tensor '{tensor.name}' is constant")
         if not nodes:
             raise ModelError("the model has no operators")
         return Graph(self.stem, tuple(inputs), tuple(outputs), tuple(nodes))
@@ -243,7 +252,20 @@ class _File:
         numbers = self.indices(length, get, what)
         if not numbers or -1 in numbers:
             raise ModelError(f"damaged: the model has no {what}, or one without a tensor")
-        return [self.tensor(i) for i in numbers]
+        tensors = [self.tensor(i) for i in numbers]
+        for tensor in tensors:
+            if len(tensor.shape) > 1 and tensor.shape[0] != 1:
+                raise ModelError(
+                    f"{what[:-1]} '{tensor.name}' has shape {list(tensor.shape)}; batch must be 1"
+                )
+        return tensors
+
+    def _fold(self, index: int, data: npt.NDArray[Any]) -> None:
+        """Give tensor `index` a value known now."""
+        tensor = self.tensor(index)
+        data = np.ascontiguousarray(data, tensor.dtype).reshape(tensor.shape)
+        data.flags.writeable = False
+        self.tensors[index] = replace(tensor, data=data)
 
     def _operator(self, index: int) -> Operator:
         record = self.item(self.subgraph.Operators(index), f"operator {index}")
@@ -270,4 +292,4 @@ class _File:
         label = f"operator {index} {name}{where}"
         if name not in READERS:
             raise ModelError(f"{label} is not supported; supported: {', '.join(sorted(READERS))}")
-        return Operator(index, name, label, record, inputs, outputs, self.tensor)
+        return Operator(index, name, label, record, inputs, outputs, self.tensor, self._fold)

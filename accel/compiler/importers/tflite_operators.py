@@ -1,229 +1,29 @@
-"""What each TensorFlow Lite operator becomes in the graph: one reader per operator.
+"""Readers of operators that compute: convolutions, elementwise functions, pooling.
 
-To add an operator: a node class in `accel.compiler.graph`, and a function here under `_reader`.
+To add an operator: a node class in `accel.compiler.graph`, and a function under `reader` here or in
+`accel.compiler.importers.tflite_layout`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-import tflite
 
 from accel.compiler import graph
-from accel.compiler.graph import Activation, Node, Padding, Tensor
-from accel.errors import ModelError
+from accel.compiler.functions import FUNCTIONS
+from accel.compiler.graph import Activation, Node
+from accel.compiler.importers.tflite_operator import Operator, reader
 
-__all__ = ["READERS", "Operator"]
-
-Reader = Callable[["Operator"], Node]
-
-READERS: dict[str, Reader] = {}
-"""Readers by the operator's TFLite name."""
-
-_ACTIVATIONS = {
-    tflite.ActivationFunctionType.NONE: Activation.NONE,
-    tflite.ActivationFunctionType.RELU: Activation.RELU,
-    tflite.ActivationFunctionType.RELU_N1_TO_1: Activation.RELU_N1_TO_1,
-    tflite.ActivationFunctionType.RELU6: Activation.RELU6,
-}
-_ACTIVATION_NAMES = {
-    v: k for k, v in vars(tflite.ActivationFunctionType).items() if isinstance(v, int)
-}
+__all__: list[str] = []
 
 
-def _reader(name: str) -> Callable[[Reader], Reader]:
-    def register(function: Reader) -> Reader:
-        READERS[name] = function
-        return function
-
-    return register
-
-
-@dataclass(frozen=True)
-class Operator:
-    """One operator of a file, with checked access to its tensors and options.
-
-    Parameters
-    ----------
-    index : int
-    name : str
-        TFLite name, a key of READERS.
-    label : str
-        How messages name it.
-    record : tflite.Operator
-    inputs, outputs : list of int
-        Tensor numbers, -1 for one left out.
-    tensor : callable
-        Returns the tensor of a number.
-    """
-
-    index: int
-    name: str
-    label: str
-    record: Any
-    inputs: list[int]
-    outputs: list[int]
-    tensor: Callable[[int], Tensor]
-
-    def read(self) -> Node:
-        """Return the graph's node.
-
-        Raises
-        ------
-        ModelError
-        """
-        return READERS[self.name](self)
-
-    def fail(self, message: str) -> NoReturn:
-        """Refuse the operator."""
-        raise ModelError(f"{self.label} {message}")
-
-    def check_order(self, known: set[int]) -> None:
-        """Refuse an operator that reads what no earlier one computes, or computes it again."""
-        for number in self.inputs:
-            if number >= 0 and number not in known and self.tensor(number).data is None:
-                self.fail(f"reads tensor '{self.tensor(number).name}' before it is computed")
-        for number in self.outputs:
-            if number in known or (number >= 0 and self.tensor(number).data is not None):
-                self.fail("writes a tensor that already has a value")
-
-    def arity(self, least: int, most: int) -> None:
-        """Refuse another number of inputs, or other than one output."""
-        if not least <= len(self.inputs) <= most or len(self.outputs) != 1:
-            self.fail(f"has {len(self.inputs)} inputs and {len(self.outputs)} outputs")
-
-    def activation_tensor(self, number: int, what: str) -> Tensor:
-        """Return an int8 tensor of batch 1 quantised as a whole."""
-        if number < 0:
-            self.fail(f"has no {what}")
-        tensor = self.tensor(number)
-        if tensor.dtype != np.int8:
-            self.fail(f"has {what} '{tensor.name}' of type {tensor.dtype}, not int8")
-        if not tensor.shape or (len(tensor.shape) > 1 and tensor.shape[0] != 1):
-            self.fail(f"has {what} '{tensor.name}' of shape {list(tensor.shape)}; batch must be 1")
-        quantization = tensor.quantization
-        if quantization is None or len(quantization.scales) != 1:
-            self.fail(f"has {what} '{tensor.name}' that is not quantised per tensor")
-        if not -128 <= quantization.zero_points[0] <= 127:
-            self.fail(f"has {what} '{tensor.name}' with a zero point outside -128 .. 127")
-        return tensor
-
-    def input(self, position: int, rank: int | None = None) -> Tensor:
-        """Return an input computed elsewhere, of `rank` dimensions if given."""
-        tensor = self.activation_tensor(self.inputs[position], f"input {position}")
-        if tensor.data is not None:
-            self.fail(f"has a constant input '{tensor.name}', which is not supported")
-        return self._ranked(tensor, rank)
-
-    def output(self, rank: int | None = None) -> Tensor:
-        """Return the output, of `rank` dimensions if given."""
-        return self._ranked(self.activation_tensor(self.outputs[0], "output"), rank)
-
-    def _ranked(self, tensor: Tensor, rank: int | None) -> Tensor:
-        if rank is not None and len(tensor.shape) != rank:
-            self.fail(
-                f"has '{tensor.name}' of shape {list(tensor.shape)}; it must have {rank} dimensions"
-            )
-        return tensor
-
-    def constant(self, position: int, dtype: type[np.generic], what: str) -> Tensor:
-        """Return an input whose value the file holds."""
-        tensor = self.tensor(self.inputs[position]) if self.inputs[position] >= 0 else None
-        if tensor is None or tensor.data is None:
-            self.fail(f"has {what} that are not constant")
-        if tensor.dtype != dtype:
-            self.fail(f"has {what} of type {tensor.dtype}, not {np.dtype(dtype)}")
-        return tensor
-
-    def weights(self, rank: int) -> Tensor:
-        """Return input 1, int8 with zero points of 0, scales along axis 0 or one."""
-        tensor = self._ranked(self.constant(1, np.int8, "weights"), rank)
-        quantization = tensor.quantization
-        if quantization is None:
-            self.fail(f"has weights '{tensor.name}' without quantization")
-        if any(quantization.zero_points):
-            self.fail(f"has weights '{tensor.name}' with a zero point that is not 0")
-        if len(quantization.scales) > 1 and quantization.axis != 0:
-            self.fail(f"has weights '{tensor.name}' quantised along axis {quantization.axis}")
-        return tensor
-
-    def bias(self, channels: int) -> Tensor | None:
-        """Return input 2, int32, one per output channel; None where it is left out."""
-        if len(self.inputs) < 3 or self.inputs[2] < 0:
-            return None
-        tensor = self.constant(2, np.int32, "biases")
-        if tensor.elements != channels:
-            self.fail(f"has {tensor.elements} biases for {channels} output channels")
-        return tensor
-
-    def options(self, kind: str) -> Any:
-        """Return the options table `kind`."""
-        table = self.record.BuiltinOptions()
-        if table is None or self.record.BuiltinOptionsType() != getattr(
-            tflite.BuiltinOptions, kind
-        ):
-            self.fail("has no options of its own; the file is damaged")
-        options = getattr(tflite, kind)()
-        options.Init(table.Bytes, table.Pos)
-        return options
-
-    def fused(self, options: Any) -> Activation:
-        """Return the fused activation."""
-        code = options.FusedActivationFunction()
-        if code not in _ACTIVATIONS:
-            name = _ACTIVATION_NAMES.get(code, f"number {code}")
-            known = ", ".join(a.value for a in Activation)
-            self.fail(f"has fused activation {name}, which is not supported; supported: {known}")
-        return _ACTIVATIONS[code]
-
-    def steps(self, what: str, rows: int, columns: int) -> tuple[int, int]:
-        """Return a stride, dilation or window if it is at least 1 x 1 and not absurd."""
-        if not (1 <= rows < 1 << 15 and 1 <= columns < 1 << 15):
-            self.fail(f"has {what} {rows}x{columns}")
-        return rows, columns
-
-    def window_padding(
-        self,
-        options: Any,
-        tensor: Tensor,
-        output: Tensor,
-        window: tuple[int, int],
-        stride: tuple[int, int],
-        dilation: tuple[int, int] = (1, 1),
-    ) -> Padding:
-        """Return the padding, and refuse an output whose size does not follow.
-
-        Source: ComputePaddingHeightWidth of TensorFlow Lite's kernels/padding.h.
-        """
-        mode = options.Padding()
-        if mode not in (tflite.Padding.SAME, tflite.Padding.VALID):
-            self.fail(f"has padding number {mode}; supported: SAME, VALID")
-        before, after, sizes = [], [], []
-        for axis in range(2):
-            size, step = tensor.shape[1 + axis], stride[axis]
-            reach = (window[axis] - 1) * dilation[axis] + 1
-            same = mode == tflite.Padding.SAME
-            out = (size + step - 1) // step if same else (size + step - reach) // step
-            total = max(0, (out - 1) * step + reach - size)
-            before.append(total // 2)
-            after.append(total - total // 2)
-            sizes.append(out)
-        if list(output.shape[1:3]) != sizes:
-            self.fail(
-                f"has output shape {list(output.shape)}; its input and options give "
-                f"{sizes[0]}x{sizes[1]}"
-            )
-        return Padding(before[0], before[1], after[0], after[1])
-
-
-@_reader("CONV_2D")
+@reader("CONV_2D")
 def _conv_2d(op: Operator) -> Node:
     op.arity(2, 3)
     options = op.options("Conv2DOptions")
     tensor, output, weights = op.input(0, 4), op.output(4), op.weights(4)
     channels, height, width, depth = weights.shape
-    if depth != tensor.shape[3] or channels != output.shape[3]:
+    groups, rest = divmod(tensor.shape[3], depth)
+    if rest or channels % groups or channels != output.shape[3]:
         op.fail(
             f"has weights {list(weights.shape)} for {tensor.shape[3]} input and "
             f"{output.shape[3]} output channels"
@@ -244,7 +44,61 @@ def _conv_2d(op: Operator) -> Node:
     )
 
 
-@_reader("FULLY_CONNECTED")
+@reader("DEPTHWISE_CONV_2D")
+def _depthwise_conv_2d(op: Operator) -> Node:
+    op.arity(2, 3)
+    options = op.options("DepthwiseConv2DOptions")
+    tensor, output, weights = op.input(0, 4), op.output(4), op.weights(4, axis=3)
+    one, height, width, channels = weights.shape
+    if one != 1 or channels % tensor.shape[3] or channels != output.shape[3]:
+        op.fail(
+            f"has weights {list(weights.shape)} for {tensor.shape[3]} input and "
+            f"{output.shape[3]} output channels"
+        )
+    stride = op.steps("stride", options.StrideH(), options.StrideW())
+    dilation = op.steps("dilation", options.DilationHFactor(), options.DilationWFactor())
+    return graph.DepthwiseConv2D(
+        index=op.index,
+        op=op.name,
+        output=output,
+        input=tensor,
+        weights=weights,
+        bias=op.bias(channels),
+        stride=stride,
+        dilation=dilation,
+        padding=op.window_padding(options, tensor, output, (height, width), stride, dilation),
+        activation=op.fused(options),
+    )
+
+
+@reader("TRANSPOSE_CONV")
+def _transpose_conv(op: Operator) -> Node:
+    op.arity(3, 4)
+    options = op.options("TransposeConvOptions")
+    tensor, output, weights = op.input(2, 4), op.output(4), op.weights(4)
+    channels, height, width, depth = weights.shape
+    if depth != tensor.shape[3] or channels != output.shape[3]:
+        op.fail(
+            f"has weights {list(weights.shape)} for {tensor.shape[3]} input and "
+            f"{output.shape[3]} output channels"
+        )
+    if op.fused(options) is not Activation.NONE:
+        op.fail("has a fused activation, which is not supported")
+    stride = op.steps("stride", options.StrideH(), options.StrideW())
+    # Padding is that of the convolution which would lead back.
+    return graph.TransposeConv(
+        index=op.index,
+        op=op.name,
+        output=output,
+        input=tensor,
+        weights=weights,
+        bias=op.bias(channels, 3),
+        stride=stride,
+        padding=op.window_padding(options, output, tensor, (height, width), stride),
+    )
+
+
+@reader("FULLY_CONNECTED")
 def _fully_connected(op: Operator) -> Node:
     op.arity(2, 3)
     options = op.options("FullyConnectedOptions")
@@ -269,16 +123,57 @@ def _fully_connected(op: Operator) -> Node:
     )
 
 
-@_reader("ADD")
-def _add(op: Operator) -> Node:
+@reader("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM")
+def _binary(op: Operator) -> Node:
     op.arity(2, 2)
-    options = op.options("AddOptions")
-    a, b, output = op.input(0), op.input(1), op.output()
-    if not a.shape == b.shape == output.shape:
-        op.fail(f"broadcasts {list(a.shape)} and {list(b.shape)}, which is not supported")
-    return graph.Add(
-        index=op.index, op=op.name, output=output, a=a, b=b, activation=op.fused(options)
+    a, b, output = op.operand(0), op.operand(1), op.output()
+    if a.data is not None and b.data is not None:
+        op.fail("has two constant inputs, which is not supported")
+    try:
+        shape = np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        shape = ()
+    if shape != output.shape:
+        op.fail(f"makes {list(output.shape)} of {list(a.shape)} and {list(b.shape)}")
+    activation = Activation.NONE
+    if op.name in ("ADD", "SUB", "MUL"):
+        activation = op.fused(op.options(f"{op.name.capitalize()}Options"))
+    kind: Any = op.name.lower()[:3]
+    return graph.Binary(
+        index=op.index, op=op.name, output=output, kind=kind, a=a, b=b, activation=activation
     )
+
+
+def _unary(op: Operator) -> graph.Unary:
+    op.arity(1, 1)
+    tensor, output = op.input(0), op.output()
+    if tensor.elements != output.elements:
+        op.fail(f"makes {list(output.shape)} of {list(tensor.shape)}")
+    alpha = 0.0
+    if op.name == "LEAKY_RELU":
+        alpha = float(op.options("LeakyReluOptions").Alpha())
+        if not np.isfinite(alpha):
+            op.fail("has a slope that is not a number")
+    return graph.Unary(index=op.index, op=op.name, output=output, input=tensor, alpha=alpha)
+
+
+for _name in FUNCTIONS:
+    reader(_name)(_unary)
+
+
+@reader("QUANTIZE", "DEQUANTIZE")
+def _convert(op: Operator) -> Node:
+    op.arity(1, 1)
+    tensor, output = op.edge(op.inputs[0], "input"), op.edge(op.outputs[0], "output")
+    if tensor.elements != output.elements:
+        op.fail(f"makes {list(output.shape)} of {list(tensor.shape)}")
+    if tensor.dtype == output.dtype == np.int8:
+        return _unary(op)
+    kinds = {str(tensor.dtype), str(output.dtype)}
+    float_out = output.dtype == np.float32
+    if "int8" not in kinds or float_out != (op.name == "DEQUANTIZE"):
+        op.fail(f"converts {tensor.dtype} to {output.dtype}, which is not supported")
+    return graph.Convert(index=op.index, op=op.name, output=output, input=tensor)
 
 
 def _pool(op: Operator, kind: type[graph.AveragePool2D] | type[graph.MaxPool2D]) -> Node:
@@ -301,17 +196,17 @@ def _pool(op: Operator, kind: type[graph.AveragePool2D] | type[graph.MaxPool2D])
     )
 
 
-@_reader("AVERAGE_POOL_2D")
+@reader("AVERAGE_POOL_2D")
 def _average_pool_2d(op: Operator) -> Node:
     return _pool(op, graph.AveragePool2D)
 
 
-@_reader("MAX_POOL_2D")
+@reader("MAX_POOL_2D")
 def _max_pool_2d(op: Operator) -> Node:
     return _pool(op, graph.MaxPool2D)
 
 
-@_reader("MEAN")
+@reader("MEAN")
 def _mean(op: Operator) -> Node:
     op.arity(2, 2)
     options = op.options("ReducerOptions")
@@ -329,16 +224,7 @@ def _mean(op: Operator) -> Node:
     return graph.Mean(index=op.index, op=op.name, output=output, input=tensor, keep_dims=keep)
 
 
-@_reader("RESHAPE")
-def _reshape(op: Operator) -> Node:
-    op.arity(1, 2)
-    tensor, output = op.input(0), op.output()
-    if tensor.elements != output.elements:
-        op.fail(f"makes {list(output.shape)} of {list(tensor.shape)}")
-    return graph.Reshape(index=op.index, op=op.name, output=output, input=tensor)
-
-
-@_reader("SOFTMAX")
+@reader("SOFTMAX")
 def _softmax(op: Operator) -> Node:
     op.arity(1, 1)
     options = op.options("SoftmaxOptions")
