@@ -178,6 +178,16 @@ class Config:
         return self.rows * self.cols
 
     @property
+    def groups(self) -> int:
+        """Scratchpad words that the matmul engine can read at once, each from another bank."""
+        return max(1, min(3, self.rows // 3, self.scratchpad_banks - 1))
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether the array has a depthwise mode: byte c of a word then goes to column c."""
+        return self.rows == self.cols
+
+    @property
     def fingerprint(self) -> int:
         """32 bits that differ whenever the hardware would; the driver compares them."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -28,7 +28,7 @@ __all__ = [
     "StatusWord",
 ]
 
-ISA_VERSION = 2
+ISA_VERSION = 3
 """Carried by every image; the driver refuses another one."""
 
 CUSTOM_0 = 0b0001011
@@ -234,15 +234,21 @@ MATMUL = Command(
         _s("input_x", 1, 16, "image column of the first input element; may be outside", lsb=16),
         _u("weight_address", 2, 20, "weight word of the first tile; tiles follow one another"),
         _u("acc_address", 3, 16, "accumulator entry of the first output pixel"),
+        _u("groups", 3, 2, "words read at once for each position; 0 is 1", lsb=16),
+        _u("taps", 3, 5, "0: matrix; else depthwise: array rows from group to group", lsb=18),
         _u("accumulate", 3, 1, "1: the first tile adds to the entries, 0: it replaces", lsb=31),
-        _u("count_col", 4, 16, "output pixels in a row (innermost loop)"),
+        _u("count_col", 4, 16, "positions in a row (innermost loop)"),
         _u("count_row", 4, 16, "output rows", lsb=16),
         _u("count_k0", 5, 16, "reduction tiles, inner loop"),
         _u("count_k1", 5, 16, "reduction tiles, middle loop", lsb=16),
         _u("count_k2", 6, 16, "reduction tiles, outer loop"),
         _s("pad_value", 6, 8, "byte read in place of elements outside the image", lsb=16),
+        _u("skip", 6, 8, "positions of each row before its first output pixel", lsb=24),
         _u("input_height", 7, 16, "image rows: 0 <= y < height is inside"),
         _u("input_width", 7, 16, "image columns: 0 <= x < width is inside", lsb=16),
+        _u("group_step", 18, 20, "address step from a group's word to the next group's"),
+        _u("gap", 18, 8, "positions without an output pixel between two with one", lsb=24),
+        _s("group_step_y", 19, 16, "y step from a group's word to the next group's"),
         *(
             field
             for i, level in enumerate(_LEVELS)
@@ -293,7 +299,7 @@ VECTOR = Command(
 )
 
 _DMA_FIELDS = (
-    _u("memory_address", 0, 32, "byte offset from MEMORY_BASE, a multiple of the slot"),
+    _u("memory_address", 0, 32, "byte offset from MEMORY_BASE, a multiple of the slot (packing: any)"),
     _u("chip_address", 1, 20, "on-chip word of the first element"),
     _u("words", 2, 16, "consecutive words in a row"),
     _u("space", 2, 4, "see Space (the store engine: 0 only)", lsb=16),
@@ -305,8 +311,16 @@ _DMA_FIELDS = (
     _u("chip_step_plane", 7, 20, "words from a plane's last row's start to the next plane's"),
 )
 
+_PACK_FIELDS = (
+    _u("pack_bytes", 8, 16, "packing: bytes of a row in memory, at least 1"),
+    _u("pack_lead", 8, 8, "packing: pad bytes in front of them", lsb=16),
+    _s("pack_value", 8, 8, "packing: the pad byte", lsb=24),
+    _u("pack_step", 9, 8, "packing: bytes from one word's first byte to the next one's; 0: none"),
+    _u("pack_tail", 9, 8, "packing: pad bytes behind the row's", lsb=8),
+)
+
 COMMANDS: dict[Engine, Command] = {
-    Engine.LOAD: Command(Engine.LOAD, _DMA_FIELDS),
+    Engine.LOAD: Command(Engine.LOAD, (*_DMA_FIELDS, *_PACK_FIELDS)),
     Engine.MATMUL: MATMUL,
     Engine.VECTOR: VECTOR,
     Engine.STORE: Command(Engine.STORE, _DMA_FIELDS),

@@ -3,9 +3,22 @@
 import enum
 from dataclasses import dataclass
 
-__all__ = ["ID_VALUE", "REGISTERS", "Cause", "Control", "Register", "Status", "address"]
+__all__ = [
+    "ID_VALUE",
+    "REGISTERS",
+    "STAMPS",
+    "Activity",
+    "Cause",
+    "Control",
+    "Register",
+    "Status",
+    "address",
+]
 
 ID_VALUE = int.from_bytes(b"SYST", "little")
+
+STAMPS = 256
+"""Stamps that are kept; later ones are only counted."""
 
 
 class Control(enum.IntFlag):
@@ -49,6 +62,28 @@ class Cause(enum.IntEnum):
     TOKEN_OVERFLOW = 10
 
 
+class Activity(enum.IntEnum):
+    """What each cycle of a run is charged to: exactly one of these, the first that applies in the
+    order of accel/gateware/activity.py. Values of COUNTER_INDEX, and of STAMP_INDEX bits 10:8."""
+
+    CONTROLLER = 0
+    """No engine works: the controller has issued nothing that could run."""
+    CONTROLLER_VECTOR = 1
+    """The same for the array, whose next command is not issued; the vector engine works."""
+    MATMUL = 2
+    """The array takes an input word; the vector engine does nothing."""
+    MATMUL_VECTOR = 3
+    """The array takes an input word, and the vector engine works."""
+    WEIGHTS = 4
+    """The array waits for its next tile of weights."""
+    TOKENS = 5
+    """Between two commands, or a command's latency: nothing else can run."""
+    MEMORY = 6
+    """The array's next command waits for a load or store, or only these work."""
+    VECTOR = 7
+    """The array's next command waits for the vector engine, or only this works."""
+
+
 @dataclass(frozen=True)
 class Register:
     """One 32-bit register: name, byte offset, access (ro, rw, wo) and one line of documentation."""
@@ -80,8 +115,33 @@ REGISTERS: tuple[Register, ...] = (
     Register("WRITE_BEATS", 0x4C, "ro", "data beats written to memory in the run"),
     Register("INSTRUCTIONS", 0x50, "ro", "instructions the controller retired in the run"),
     Register("STAMP_COUNT", 0x54, "ro", "commands with the stamp flag completed in the run"),
-    Register("STAMP_INDEX", 0x58, "rw", "stamp that STAMP shows (0..255)"),
-    Register("STAMP", 0x5C, "ro", "value of CYCLES when that command completed"),
+    Register(
+        "STAMP_INDEX",
+        0x58,
+        "rw",
+        "what STAMP shows: bits 7:0 the stamp, bit 11 not its time but a counter, bits 10:8 which",
+    ),
+    Register(
+        "STAMP",
+        0x5C,
+        "ro",
+        "value of CYCLES when that command completed, or cycles of an Activity until then; "
+        "stamps within 16 cycles of the one before may be taken later",
+    ),
+    Register(
+        "COUNTER_INDEX",
+        0x60,
+        "rw",
+        "counter that COUNTER shows: 0..7 cycles of an Activity, 8..11 cycles in which an engine "
+        "had a command under way, 12..15 in which it had none and its next one waited for tokens",
+    ),
+    Register(
+        "COUNTER",
+        0x64,
+        "ro",
+        "that counter, of the last run or up to some 40 cycles ago; 0 in a configuration without "
+        "counters",
+    ),
 )
 
 _BY_NAME = {r.name: r for r in REGISTERS}

@@ -46,7 +46,7 @@ def cost(config: Config, action: Action, memory_latency: int) -> Cost:
             waiting = action.bursts * memory_latency // config.reads_in_flight
             return Cost(max(action.transfer_cycles, waiting), memory_latency + 2 * START_CYCLES)
         case Matmul():
-            per_tile = max(action.pixels, config.rows, config.cols)
+            per_tile = max(action.positions, config.rows, config.cols)
             idle = 2  # between two commands
             return Cost(action.tiles * per_tile + idle, config.rows + config.cols + 5)
         case Vector():

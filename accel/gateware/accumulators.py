@@ -112,7 +112,7 @@ class Accumulators(wiring.Component):
     control : In(AccumulatorControl(clog2(2 * depth)))
         One update; the upper half's entries start at `depth`. `completion` rides along. The same
         entry may come again after UPDATE_DISTANCE cycles; replacing updates may even follow
-        directly.
+        directly. A completion may also come without an update.
     sums : In(ArrayLayout(signed(sum_width), cols))
         Column c's is taken `lead + c` cycles after the control.
     complete : Out(Completion)
@@ -205,7 +205,7 @@ class Accumulators(wiring.Component):
         given = Signal(Completion)
         m.d.comb += given.eq(self.control.completion)
         cycles = self._lead + self._cols - 1
-        valid = delayed(m, given.valid & self.control.valid, cycles, name="complete")
+        valid = delayed(m, given.valid, cycles, name="complete")
         m.d.comb += self.complete.valid.eq(valid)
         for name in ("post", "stamp"):
             field = delayed(m, given[name], cycles, name=name, reset_less=True)

@@ -26,6 +26,8 @@ class RegisterPort(wiring.Signature):
     read_address : Out(address_bits)
     read_data : In(32), read_error : In(1)
         In the same cycle as the address.
+    read_wait : In(1)
+        These two are not yet right: they are looked at again in the next cycle.
     """
 
     def __init__(self, address_bits: int) -> None:
@@ -39,6 +41,7 @@ class RegisterPort(wiring.Signature):
                 "read_address": Out(address_bits),
                 "read_data": In(32),
                 "read_error": In(1),
+                "read_wait": In(1),
             }
         )
 
@@ -58,7 +61,8 @@ class AXI4LiteTarget(wiring.Component):
 
     Latency
     -------
-    Two cycles from the later of address and data to `bvalid`; two from `araddr` to `rvalid`.
+    Two cycles from the later of address and data to `bvalid`; two from `araddr` to `rvalid`, and
+    one more for every cycle that `read_wait` is high.
     """
 
     def __init__(self, *, address_bits: int) -> None:
@@ -103,7 +107,7 @@ class AXI4LiteTarget(wiring.Component):
         m.d.comb += bus.arready.eq(~has_address & ~bus.rvalid)
         with m.If(bus.arvalid & bus.arready):
             m.d.sync += [has_address.eq(1), registers.read_address.eq(bus.araddr)]
-        with m.If(has_address):
+        with m.If(has_address & ~registers.read_wait):
             m.d.sync += [
                 has_address.eq(0),
                 bus.rvalid.eq(1),

@@ -1,6 +1,6 @@
 """One cell of the array: a weight, a multiplier, an adder."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +26,8 @@ class Cell(wiring.Component):
         Array row, counted from 0: the sum it hands down has `row + 1` products in it.
     target : str
         See Multiplier.
+    depthwise : bool
+        Whether activations can also come from above.
 
     Members
     -------
@@ -37,6 +39,12 @@ class Cell(wiring.Component):
         activation and those that follow. A `load` in the same cycle is for the swap after it.
     activation_out, swap_out : Out(signed(8)), Out(1)
         To the right, one cycle later.
+    fir_in : In(1)
+        Take `above_in` for this cycle's activation, not `activation_in`. Only with `depthwise`.
+    above_in : In(signed(8))
+    below_out : Out(signed(8))
+        To the cell below, two cycles after the activation: half as fast as the sum, so that a
+        column is a filter, sum over rows r of weight[r] * (activation r cycles before).
     sum_in : In(signed(sum_width(row)))
         From above, two cycles after the activation it belongs with (ignored in row 0).
     sum_out : Out(signed(sum_width(row + 1)))
@@ -47,11 +55,12 @@ class Cell(wiring.Component):
     One product per cycle. Registers of data have no reset: nothing reads them before they are set.
     """
 
-    def __init__(self, *, row: int, target: str = "generic") -> None:
+    def __init__(self, *, row: int, target: str = "generic", depthwise: bool = False) -> None:
         if row < 0:
             raise ValueError(f"Row must be 0 or more, not {row}")
         self._row = row
         self._target = target
+        self._depthwise = depthwise
         super().__init__(
             {
                 "load": In(1),
@@ -60,6 +69,9 @@ class Cell(wiring.Component):
                 "swap_in": In(1),
                 "activation_out": Out(signed(8)),
                 "swap_out": Out(1),
+                "fir_in": In(1),
+                "above_in": In(signed(8)),
+                "below_out": Out(signed(8)),
                 "sum_in": In(signed(sum_width(row))),
                 "sum_out": Out(signed(sum_width(row + 1))),
             }
@@ -72,15 +84,22 @@ class Cell(wiring.Component):
         total = Signal.like(self.sum_out, reset_less=True)
         with m.If(self.load):
             m.d.sync += shadow.eq(self.weight)
+        operand = Signal(signed(8))
+        m.d.comb += operand.eq(self.activation_in)
+        if self._depthwise:
+            m.d.comb += operand.eq(Mux(self.fir_in, self.above_in, self.activation_in))
+            below = Signal(signed(8), reset_less=True)
+            m.d.sync += below.eq(activation)
+            m.d.comb += self.below_out.eq(below)
         m.submodules.multiplier = multiplier = Multiplier(a_bits=8, b_bits=8, target=self._target)
         m.d.comb += [
-            multiplier.a.eq(self.activation_in),
+            multiplier.a.eq(operand),
             multiplier.b.eq(shadow),
             multiplier.b_enable.eq(self.swap_in),
         ]
         product = multiplier.product
         m.d.sync += [
-            activation.eq(self.activation_in),
+            activation.eq(operand),
             self.swap_out.eq(self.swap_in),
             total.eq(product + self.sum_in if self._row else product),
         ]

@@ -13,6 +13,7 @@ from amaranth.lib import wiring
 from accel import __version__
 from accel.config import Config
 from accel.errors import AccelError
+from accel.gateware.lutmultiplier import PAIR_MODULE, pair_verilog
 from accel.gateware.multiplier import DSP_MODULE, dsp_verilog
 from accel.gateware.netlist import compress_memory_init, merge_modules
 from accel.isa import ISA_VERSION
@@ -153,8 +154,10 @@ def emit_verilog(component: wiring.Component, *, name: str = "top", header: str 
     verilog = re.sub(r"\A(/\*.*?\*/|\s)*", "", verilog, flags=re.S)
     verilog = _start_blocks(verilog)
     verilog = _order_ports(verilog, list(names.values()))
-    if re.search(rf"\b{DSP_MODULE}\b", verilog):
-        verilog = (verilog + dsp_verilog()).replace(DSP_MODULE, f"{name}_multiplier")
+    for module, text in ((DSP_MODULE, dsp_verilog), (PAIR_MODULE, pair_verilog)):
+        if re.search(rf"\b{module}\b", verilog):
+            own_name = module.replace("systolite", name, 1)
+            verilog = (verilog + text()).replace(module, own_name)
     comment = "".join(f"// {line}".rstrip() + "\n" for line in header.splitlines())
     return comment + ("\n" if comment else "") + compress_memory_init(verilog)
 

@@ -32,6 +32,8 @@ class MatmulEngine(wiring.Component):
     ----------
     rows, cols : int
         Size of the array, at least 4 each.
+    groups : int
+        Input words that are read at once, each from another bank.
     lanes : int
         Columns that one accumulator read returns.
     acc_depth : int
@@ -47,7 +49,7 @@ class MatmulEngine(wiring.Component):
         In command order; a read accepted in the next cycle sees the sums.
     busy : Out(1)
         From the cycle after a command is accepted until the cycle that its completion is in.
-    scratchpad : Out(ReadPort(clog2(scratchpad_words), 8 * rows))
+    scratchpad : Out(ReadPort(clog2(scratchpad_words), 8 * rows)), one per group
         `request.ready` must always be high, the response comes SCRATCHPAD_LATENCY cycles later.
     weights : Out(ReadPort(clog2(weight_words), 8 * cols))
         The response comes WEIGHT_LATENCY cycles after the request is accepted.
@@ -74,6 +76,7 @@ class MatmulEngine(wiring.Component):
         *,
         rows: int,
         cols: int,
+        groups: int = 1,
         lanes: int,
         acc_depth: int,
         scratchpad_words: int,
@@ -83,6 +86,7 @@ class MatmulEngine(wiring.Component):
         self._target = target
         self._rows = rows
         self._cols = cols
+        self._groups = groups
         self._lanes = lanes
         self._acc_depth = acc_depth
         self._scratchpad_width = ceil_log2(scratchpad_words)
@@ -93,7 +97,9 @@ class MatmulEngine(wiring.Component):
                 "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.MATMUL]))),
                 "complete": Out(Completion),
                 "busy": Out(1),
-                "scratchpad": Out(ReadPort(self._scratchpad_width, unsigned(8 * rows))),
+                "scratchpad": Out(ReadPort(self._scratchpad_width, unsigned(8 * rows))).array(
+                    groups
+                ),
                 "weights": Out(ReadPort(self._weight_width, unsigned(8 * cols))),
                 "weights_burst": Out(1),
                 "acc_read": In(AccumulatorReadPort(depth=acc_depth, cols=cols, lanes=lanes)),
@@ -104,6 +110,7 @@ class MatmulEngine(wiring.Component):
         m = Module()
         m.submodules.streamer = streamer = Streamer(
             rows=self._rows,
+            groups=self._groups,
             address_width=self._scratchpad_width,
             acc_depth=self._acc_depth,
             tiles=self._tiles,
@@ -111,7 +118,9 @@ class MatmulEngine(wiring.Component):
         m.submodules.loader = loader = WeightLoader(
             rows=self._rows, cols=self._cols, address_width=self._weight_width
         )
-        m.submodules.array = array = Array(rows=self._rows, cols=self._cols, target=self._target)
+        m.submodules.array = array = Array(
+            rows=self._rows, cols=self._cols, groups=self._groups, target=self._target
+        )
         m.submodules.accumulators = accumulators = Accumulators(
             cols=self._cols,
             depth=self._acc_depth,
@@ -120,7 +129,8 @@ class MatmulEngine(wiring.Component):
             lead=SCRATCHPAD_LATENCY + 1 + array_latency(self._rows),
         )
         connect(m, flipped(self.command), streamer.command)
-        connect(m, flipped(self.scratchpad), streamer.scratchpad)
+        for g in range(self._groups):
+            connect(m, flipped(self.scratchpad[g]), streamer.scratchpad[g])
         connect(m, flipped(self.weights), loader.weights)
         connect(m, flipped(self.acc_read), accumulators.read)
         m.d.comb += [
@@ -134,6 +144,10 @@ class MatmulEngine(wiring.Component):
             array.weights.eq(loader.data),
             array.swap.eq(streamer.swap),
             array.activations.eq(streamer.activations),
+            array.fir.eq(streamer.fir),
+            array.inject.eq(streamer.inject),
+            array.taps_5.eq(streamer.taps_5),
+            array.words.eq(streamer.words),
             accumulators.control.eq(streamer.control),
             accumulators.sums.eq(array.sums),
             self.complete.eq(accumulators.complete),

@@ -4,6 +4,8 @@ from amaranth.hdl import ClockSignal, Instance, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.lutmultiplier import LutMultiplier
+
 __all__ = ["DSP_MODULE", "Multiplier", "dsp_verilog"]
 
 DSP_MODULE = "systolite_multiplier"
@@ -22,6 +24,8 @@ class Multiplier(wiring.Component):
     target : str
         "generic": registers and a product that the synthesis tool maps as it can. "ecp5": an
         instance of the module that `dsp_verilog` defines, a MULT18X18D with its own registers.
+    dsp : bool
+        False on "ecp5": in lookup tables (LutMultiplier), when there are too few blocks.
 
     Members
     -------
@@ -36,11 +40,14 @@ class Multiplier(wiring.Component):
     Two cycles; one product per cycle. No reset.
     """
 
-    def __init__(self, *, a_bits: int, b_bits: int, target: str = "generic") -> None:
+    def __init__(
+        self, *, a_bits: int, b_bits: int, target: str = "generic", dsp: bool = True
+    ) -> None:
         for name, bits in (("A", a_bits), ("B", b_bits)):
             if not 1 <= bits <= LIMIT:
                 raise ValueError(f"{name} bits must be from 1 to {LIMIT}, not {bits}")
         self._target = target
+        self._dsp = dsp
         super().__init__(
             {
                 "a": In(signed(a_bits)),
@@ -52,6 +59,10 @@ class Multiplier(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        if self._target == "ecp5" and not self._dsp:
+            m.submodules.luts = luts = LutMultiplier(a_bits=len(self.a), b_bits=len(self.b))
+            wiring.connect(m, wiring.flipped(self), luts)
+            return m
         if self._target == "ecp5":
             m.submodules.dsp = Instance(
                 DSP_MODULE,

@@ -99,6 +99,8 @@ class RowWalker(wiring.Component):
 
     Parameters
     ----------
+    engine : Engine
+        LOAD or STORE: whose commands.
     chip_width : int
         Bits of an on-chip address; the command's addresses are cut to them.
     slots : mapping of Space to int
@@ -120,16 +122,17 @@ class RowWalker(wiring.Component):
     last row to the next command.
     """
 
-    def __init__(self, *, chip_width: int, slots: Mapping[Space, int]) -> None:
+    def __init__(self, *, engine: Engine, chip_width: int, slots: Mapping[Space, int]) -> None:
         for space, slot in slots.items():
             if slot not in (4, 8, 16, 32):
                 raise ValueError(f"{space.name} slot must be one of 4, 8, 16, 32, not {slot!r}")
+        self._engine = engine
         self._chip_width = chip_width
         self._slots = dict(slots)
         super().__init__(
             {
                 "memory_base": In(32),
-                "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.LOAD]))),
+                "command": In(stream.Signature(CommandLayout(COMMANDS[engine]))),
                 "rows": Out(stream.Signature(Row(chip_width))),
                 "started": Out(1),
             }
@@ -165,6 +168,9 @@ class RowWalker(wiring.Component):
             single.eq(less_one == 0),
             span.eq(self._span(fields.space, less_one)),
         ]
+        if self._engine == Engine.LOAD:
+            with m.If(fields.pack_step != 0):
+                m.d.sync += span.eq((fields.pack_bytes - 1)[:16])
 
         row = self.rows.payload
         m.d.comb += [

@@ -27,12 +27,16 @@ class Scratchpad(wiring.Component):
         Bytes of a word.
     lanes : int
         Bytes that one mask bit of `result` enables.
+    groups : int
+        Ports of the matmul engine.
 
     Members
     -------
-    matmul, vector, store : In(ReadPort)
-        Readers, in order of priority; `matmul.request.ready` is always high. The response comes
-        SCRATCHPAD_LATENCY (3) cycles after the request is accepted.
+    matmul : In(ReadPort), one per group
+        The first readers; `request.ready` is always high: they must not meet in a bank.
+    vector, store : In(ReadPort)
+        The other readers, in order of priority. The response comes SCRATCHPAD_LATENCY (3) cycles
+        after the request is accepted, on every port.
     result, load : In(WritePort)
         Writers, in order of priority; `result.request.ready` is always high. `load` writes whole
         words. A write can be read by a request accepted two cycles later.
@@ -42,7 +46,8 @@ class Scratchpad(wiring.Component):
     Each port one word per cycle, as long as no port of higher priority uses the same bank.
     """
 
-    def __init__(self, *, words: int, banks: int, rows: int, lanes: int) -> None:
+    def __init__(self, *, words: int, banks: int, rows: int, lanes: int, groups: int = 1) -> None:
+        self._groups = groups
         self._words = words
         self._banks = banks
         self._rows = rows
@@ -51,7 +56,7 @@ class Scratchpad(wiring.Component):
         shape = unsigned(8 * rows)
         super().__init__(
             {
-                "matmul": In(ReadPort(width, shape)),
+                "matmul": In(ReadPort(width, shape)).array(groups),
                 "vector": In(ReadPort(width, shape)),
                 "store": In(ReadPort(width, shape)),
                 "result": In(WritePort(width, shape, granules=rows // lanes)),
@@ -66,7 +71,8 @@ class Scratchpad(wiring.Component):
         def split(address):
             return address[:bank_bits] if bank_bits else Const(0, 1), address[bank_bits:]
 
-        readers = (self.matmul, self.vector, self.store)
+        groups = list(self.matmul)
+        readers = [*groups, self.vector, self.store]
         writers = (self.result, self.load)
         for clients in (readers, writers):
             for i, client in enumerate(clients):
@@ -74,7 +80,10 @@ class Scratchpad(wiring.Component):
                     client.request.payload if clients is readers else client.request.payload.address
                 )
                 blocked = Const(0)
-                for other in clients[:i]:
+                before = clients[:i]
+                if clients is readers and i < self._groups:
+                    before = []
+                for other in before:
                     payload = other.request.payload
                     other_bank, _ = split(payload if clients is readers else payload.address)
                     blocked |= other.request.valid & (other_bank == bank)
@@ -92,7 +101,8 @@ class Scratchpad(wiring.Component):
             outputs.append(self._bank_read(m, memory, b, split))
             self._bank_write(m, memory, b, split)
 
-        for name, client in zip(("matmul", "vector", "store"), readers, strict=True):
+        names = [*(f"matmul{g}" for g in range(self._groups)), "vector", "store"]
+        for name, client in zip(names, readers, strict=True):
             bank, _ = split(client.request.payload)
             accepted = client.request.valid & client.request.ready
             # One stage for the memory, one for its output register, one for the selection.
@@ -116,7 +126,7 @@ class Scratchpad(wiring.Component):
         port = memory.read_port()
         row = Signal(len(port.addr), name=f"bank{b}_row")
         # From lowest to highest priority: the last assignment wins.
-        for client in (self.store, self.vector, self.matmul):
+        for client in (self.store, self.vector, *self.matmul):
             bank, address = split(client.request.payload)
             with m.If(client.request.valid & (bank == b)):
                 m.d.comb += row.eq(address)

@@ -89,7 +89,9 @@ class StoreEngine(wiring.Component):
         self._addresses = AddressChannel(
             bus_bytes=bus_bytes, in_flight=writes_in_flight, tag=StoreTag
         )
-        self._walker = RowWalker(chip_width=width, slots={Space.SCRATCHPAD: slot})
+        self._walker = RowWalker(
+            engine=Engine.STORE, chip_width=width, slots={Space.SCRATCHPAD: slot}
+        )
         self._reader = WordReader(bus_bytes=bus_bytes, rows=rows, chip_width=width)
         self._packer = BeatPacker(bus_bytes=bus_bytes, rows=rows, where=self._reader.where)
         super().__init__(

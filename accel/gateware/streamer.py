@@ -1,11 +1,12 @@
 """The streamer: walks a matmul command's input words and accumulator entries."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from accel.gateware.accumulators import AccumulatorControl
+from accel.gateware.array import group_rows, inject_layout
 from accel.gateware.delay import delayed
 from accel.gateware.loopnest import LoopNest
 from accel.gateware.ports import SCRATCHPAD_LATENCY, CommandLayout, ReadPort
@@ -16,12 +17,29 @@ __all__ = ["Streamer"]
 _LEVELS = ("col", "row", "k0", "k1", "k2")
 
 
+GROUP_BYTES = 4
+"""Array rows that a group's word fills in matrix mode."""
+
+UNDER_WAY = 31
+"""Cycles after a command's last request until all its words have entered the array's rows."""
+
+POSITION_BITS = 2
+"""A row has at most 2**POSITION_BITS times as many positions as an accumulator half has entries."""
+
+
 class Streamer(wiring.Component):
-    """Reads one input word per cycle and replaces those outside the image by padding.
+    """Reads the input words of a position per cycle and replaces those outside by padding.
+
+    A position has up to `groups` words, each `group_step` words and `group_step_y` image rows from
+    the one before, read together. In matrix mode bytes 0 to 3 of group g's word go to array rows
+    4 g .. 4 g + 3, and the rows behind the last group's take what group 0's word has there. In
+    depthwise mode each word goes to the columns.
 
     Parameters
     ----------
     rows : int
+    groups : int
+        The most words of a position.
     address_width : int
         Of the scratchpad.
     acc_depth : int
@@ -37,11 +55,12 @@ class Streamer(wiring.Component):
         The next tile's first word may be requested in this cycle.
     start, last : Out(1)
         It is requested; it belongs to the command's last tile.
-    scratchpad : Out(ReadPort(address_width, 8 * rows))
-        `request.ready` must always be high. Words outside the image are read too, and ignored.
+    scratchpad : Out(ReadPort(address_width, 8 * rows)), a list, one per group
+        `request.ready` must always be high. Words outside the image are read too, and ignored;
+        so are words of groups that the command does not have.
     control : Out(AccumulatorControl)
-        What the word's sums are for, in the cycle of the request.
-    swap, activations : Out(1), Out(ArrayLayout(signed(8), rows))
+        What the position's sums are for, in the cycle of the request.
+    swap, activations, words, fir, inject, taps_5
         To the array, SCRATCHPAD_LATENCY + 1 cycles after the request.
 
     Latency
@@ -51,34 +70,50 @@ class Streamer(wiring.Component):
 
     Throughput
     ----------
-    One word per cycle.
+    One position per cycle.
     """
 
-    def __init__(self, *, rows: int, address_width: int, acc_depth: int, tiles: int) -> None:
+    def __init__(
+        self, *, rows: int, groups: int = 1, address_width: int, acc_depth: int, tiles: int
+    ) -> None:
         self._rows = rows
+        self._groups = groups
         self._address_width = address_width
         self._acc_depth = acc_depth
         self._tiles = tiles
         self._control = AccumulatorControl(ceil_log2(2 * acc_depth))
+        word = data.ArrayLayout(signed(8), rows)
+        # Where groups can enter in depthwise mode: (group, taps).
+        self._entries = list(group_rows(rows, groups).values())
         super().__init__(
             {
                 "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.MATMUL]))),
                 "loaded": In(1),
                 "start": Out(1),
                 "last": Out(1),
-                "scratchpad": Out(ReadPort(address_width, unsigned(8 * rows))),
+                "scratchpad": Out(ReadPort(address_width, unsigned(8 * rows))).array(groups),
                 "control": Out(self._control),
                 "swap": Out(1),
-                "activations": Out(data.ArrayLayout(signed(8), rows)),
+                "activations": Out(word),
+                "fir": Out(1),
+                "taps_5": Out(1),
+                "inject": Out(inject_layout(rows, groups)),
+                "words": Out(data.ArrayLayout(word, max(groups - 1, 1))),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         pixel_bits, tile_bits = self._acc_depth.bit_length(), self._tiles.bit_length()
+        # The groups' addresses run side by side: nothing but a register before the memory.
+        addresses = ["address", *(f"address{g}" for g in range(1, self._groups))]
         m.submodules.nest = nest = LoopNest(
-            counts=[pixel_bits] * 2 + [tile_bits] * 3,
-            values={"address": self._address_width, "y": signed(16), "x": signed(16)},
+            counts=[pixel_bits + POSITION_BITS, pixel_bits] + [tile_bits] * 3,
+            values={
+                **dict.fromkeys(addresses, self._address_width),
+                "y": signed(16),
+                "x": signed(16),
+            },
         )
         # The queue goes on rewriting its registers once the command is taken: keep a copy.
         fields = self.command.payload.fields
@@ -90,6 +125,11 @@ class Streamer(wiring.Component):
                 "pad_value": 8,
                 "input_height": 16,
                 "input_width": 16,
+                "groups": 2,
+                "taps": 5,
+                "skip": 8,
+                "gap": 8,
+                "group_step_y": 16,
                 "post": 4,
                 "stamp": 1,
             }.items()
@@ -97,7 +137,20 @@ class Streamer(wiring.Component):
         idle = Signal(init=1)
         load = Signal()
         taken = Signal()
-        m.d.comb += [self.command.ready.eq(idle), taken.eq(self.command.valid & idle)]
+        # Words on their way through the array are delayed as their command's taps say.
+        delayed_taps = Signal(5)
+        under_way = Signal(range(UNDER_WAY + 1))
+        several = (fields.groups > 1) & (fields.taps != 0)
+        quiet = ~several | (fields.taps == delayed_taps) | (under_way == 0)
+        if self._groups == 1:
+            quiet = Const(1)
+        m.d.comb += [
+            self.command.ready.eq(idle & quiet),
+            taken.eq(self.command.valid & self.command.ready),
+            self.taps_5.eq(delayed_taps == 5),
+        ]
+        with m.If(taken & several):
+            m.d.sync += delayed_taps.eq(fields.taps)
         m.d.sync += load.eq(taken)
         with m.If(taken):
             m.d.sync += idle.eq(0)
@@ -112,6 +165,9 @@ class Streamer(wiring.Component):
         replace = Signal()
         entry = Signal.like(held["acc_address"], name="entry", reset_less=True)
         step = Signal()
+        # Positions to go to the next one with an output pixel.
+        ahead = Signal(8)
+        pixel = Signal(init=1)
         tile_end = nest.last[:2].all()
         end = nest.last.all()
         m.d.comb += [
@@ -121,30 +177,49 @@ class Streamer(wiring.Component):
             self.start.eq(running & first & self.loaded),
             self.last.eq(nest.last[2:].all()),
         ]
+        with m.If(under_way != 0):
+            m.d.sync += under_way.eq(under_way - 1)
         with m.If(step):
-            m.d.sync += [first.eq(tile_end), entry.eq(entry + 1)]
+            m.d.sync += first.eq(tile_end)
+            with m.If(pixel):
+                m.d.sync += [entry.eq(entry + 1), ahead.eq(held["gap"]), pixel.eq(held["gap"] == 0)]
+            with m.Else():
+                m.d.sync += [ahead.eq(ahead - 1), pixel.eq(ahead == 1)]
+            with m.If(nest.last[0]):
+                m.d.sync += [ahead.eq(held["skip"]), pixel.eq(held["skip"] == 0)]
             with m.If(tile_end):
                 m.d.sync += [entry.eq(held["acc_address"]), replace.eq(0)]
             with m.If(end):
-                m.d.sync += [running.eq(0), idle.eq(1)]
+                m.d.sync += [running.eq(0), idle.eq(1), under_way.eq(UNDER_WAY)]
         with m.If(load):
             m.d.sync += [
                 running.eq(1),
                 first.eq(1),
                 entry.eq(held["acc_address"]),
                 replace.eq(~held["accumulate"]),
+                ahead.eq(held["skip"]),
+                pixel.eq(held["skip"] == 0),
             ]
         m.d.comb += [
-            self.scratchpad.request.valid.eq(step),
-            self.scratchpad.request.payload.eq(nest.values.address),
-            self.control.valid.eq(step),
+            self.scratchpad[0].request.valid.eq(step),
+            self.scratchpad[0].request.payload.eq(nest.values.address),
+            self.control.valid.eq(step & pixel),
             self.control.address.eq(entry),
             self.control.replace.eq(replace),
-            self.control.completion.valid.eq(end),
+            self.control.completion.valid.eq(step & end),
             self.control.completion.post.eq(held["post"]),
             self.control.completion.stamp.eq(held["stamp"]),
         ]
-        self._respond(m, nest, held)
+        used = {}
+        for g in range(1, self._groups):
+            used[g] = Signal(name=f"used_{g}")
+            request = self.scratchpad[g].request
+            m.d.comb += [
+                used[g].eq(held["groups"] > g),
+                request.valid.eq(step & used[g]),
+                request.payload.eq(nest.values[addresses[g]]),
+            ]
+        self._respond(m, nest, held, used)
         return m
 
     def _hold_loops(self, m: Module, nest: LoopNest, taken: Signal) -> None:
@@ -163,25 +238,54 @@ class Streamer(wiring.Component):
             m.d.comb += port.eq(copy)
             with m.If(taken):
                 m.d.sync += copy.eq(fields[name])
+        for g in range(1, self._groups):
+            start = Signal(self._address_width, name=f"start{g}", reset_less=True)
+            m.d.comb += nest.start[f"address{g}"].eq(start)
+            m.d.comb += nest.steps[f"address{g}"].eq(nest.steps.address)
+            with m.If(taken):
+                m.d.sync += start.eq(fields.input_address + (fields.group_step << (g - 1)))
 
-    def _respond(self, m: Module, nest: LoopNest, held: dict[str, Signal]) -> None:
-        """Decide on padding while the memory reads, and pass the word on."""
-        inside = []
-        for value, limit in (("y", "input_height"), ("x", "input_width")):
-            flag = Signal(name=f"{value}_inside", reset_less=True)
-            coordinate = nest.values[value]
-            m.d.sync += flag.eq((coordinate >= 0) & (coordinate < held[limit]))
-            inside.append(flag)
-        outside = delayed(
-            m, ~(inside[0] & inside[1]), SCRATCHPAD_LATENCY - 1, name="outside", reset_less=True
-        )
+    def _respond(
+        self, m: Module, nest: LoopNest, held: dict[str, Signal], used: dict[int, Signal]
+    ) -> None:
+        """Decide on padding while the memory reads, and pass the words on."""
+        x_inside = Signal(reset_less=True)
+        x = nest.values.x
+        m.d.sync += x_inside.eq((x >= 0) & (x < held["input_width"]))
         # The next command's value may be here before this command's last word.
         pad = delayed(m, held["pad_value"], SCRATCHPAD_LATENCY, name="pad", reset_less=True)
-        word = Signal.like(self.activations, reset_less=True)
-        for r, byte in enumerate(word):
-            with m.If(outside):
-                m.d.sync += byte.eq(pad)
-            with m.Else():
-                m.d.sync += byte.eq(self.scratchpad.response.data[8 * r : 8 * r + 8])
-        swap = delayed(m, self.start, SCRATCHPAD_LATENCY + 1, name="swap_q")
-        m.d.comb += [self.activations.eq(word), self.swap.eq(swap)]
+        step_y = held["group_step_y"].as_signed()
+        words = []
+        for g in range(self._groups):
+            y = Signal(signed(16), name=f"y_{g}", reset_less=True)
+            outside = Signal(name=f"outside_{g}", reset_less=True)
+            m.d.sync += [
+                y.eq(nest.values.y + (step_y << (g - 1) if g else 0)),
+                outside.eq(~x_inside | (y < 0) | (y >= held["input_height"])),
+            ]
+            flag = delayed(m, outside, SCRATCHPAD_LATENCY - 2, name=f"pad_{g}", reset_less=True)
+            response = self.scratchpad[g].response.data
+            words.append([Mux(flag, pad, response[8 * r : 8 * r + 8]) for r in range(self._rows)])
+            for r in range(self._rows if g else 0):
+                m.d.sync += self.words[g - 1][r].eq(words[g][r])
+        matrix = held["taps"] == 0
+        grouped = {
+            g: delayed(m, used[g] & matrix, SCRATCHPAD_LATENCY, name=f"grouped_{g}") for g in used
+        }
+        for r in range(self._rows):
+            byte = words[0][r]
+            group = r // GROUP_BYTES
+            if group in grouped:
+                byte = Mux(grouped[group], words[group][r % GROUP_BYTES], byte)
+            m.d.sync += self.activations[r].eq(byte)
+
+        cycles = SCRATCHPAD_LATENCY + 1
+        m.d.comb += [
+            self.swap.eq(delayed(m, self.start, cycles, name="swap_q")),
+            self.fir.eq(delayed(m, ~matrix, cycles, name="fir_q", reset_less=True)),
+        ]
+        for g, t in self._entries:
+            name = f"g{g}t{t}"
+            enters = used[g] & (held["taps"] == t)
+            late = delayed(m, enters, cycles, name=f"{name}_q", reset_less=True)
+            m.d.comb += self.inject[name].eq(late)

@@ -91,6 +91,7 @@ class Accelerator(wiring.Component):
         matmul = MatmulEngine(
             rows=config.rows,
             cols=config.cols,
+            groups=config.groups,
             lanes=config.lanes,
             acc_depth=config.acc_depth,
             scratchpad_words=config.scratchpad_words,
@@ -111,6 +112,7 @@ class Accelerator(wiring.Component):
             banks=config.scratchpad_banks,
             rows=config.rows,
             lanes=config.lanes,
+            groups=config.groups,
         )
         window = ScratchpadWindow(words=config.scratchpad_words, rows=config.rows)
         weights = WeightMemory(words=config.weight_words, cols=config.cols)
@@ -148,7 +150,8 @@ class Accelerator(wiring.Component):
             ]
         m.d.comb += controller.idle.eq(idle)
 
-        connect(m, matmul.scratchpad, scratchpad.matmul)
+        for reader, port in zip(matmul.scratchpad, scratchpad.matmul, strict=True):
+            connect(m, reader, port)
         connect(m, vector.scratchpad, scratchpad.vector)
         connect(m, vector.result, scratchpad.result)
         connect(m, controller.window, window.access)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,12 @@ from sim.spaces import Memory, Spaces, Words
 __all__ = ["Matmul"]
 
 LEVELS = ("col", "row", "k0", "k1", "k2")
+
+GROUP_BYTES = 4
+"""Array rows that a group's word fills in matrix mode."""
+
+GROUP_TAPS = (3, 5)
+"""Array rows from group to group that the depthwise mode has wires for."""
 
 FLOAT32_TERMS = 1024
 """Products of two int8 that float32 sums exactly: 1024 * 2**14 = 2**24."""
@@ -69,6 +76,9 @@ class Matmul(Action):
     Members
     -------
     pixels, tiles : int
+        Output pixels, and weight tiles.
+    positions : int
+        Cycles that a tile's input words take: more than `pixels` where some give none.
     accumulates : bool
         The command adds to entries that an earlier one wrote.
     """
@@ -76,11 +86,19 @@ class Matmul(Action):
     def __init__(self, config: Config, fields: Mapping[str, int]) -> None:
         require_counts(fields, *(f"count_{level}" for level in LEVELS))
         counts = _levels(fields, "count_{}")
-        steps = _levels(fields, "step_{}")
-        y_steps, x_steps = _levels(fields, "step_{}_y"), _levels(fields, "step_{}_x")
-        start = (fields["input_y"], fields["input_x"])
-        size = (fields["input_height"], fields["input_width"])
-        self.pixels = counts[0] * counts[1]
+        self._config = config
+        self._groups = max(fields["groups"], 1)
+        self._taps = fields["taps"]
+        _check_mode(config, self._groups, self._taps)
+        self._skip, self._stride = fields["skip"], fields["gap"] + 1
+        require(self._skip < counts[0], f"skip {self._skip} leaves no output pixel of {counts[0]}")
+        require(
+            counts[0] < 4 * config.acc_depth,
+            f"{counts[0]} positions in a row; the limit is {4 * config.acc_depth - 1}",
+        )
+        self._counts = counts
+        self.positions = counts[0] * counts[1]
+        self.pixels = len(range(self._skip, counts[0], self._stride)) * counts[1]
         self.tiles = counts[2] * counts[3] * counts[4]
         self.accumulates = bool(fields["accumulate"])
         words = self.tiles * config.rows
@@ -93,36 +111,113 @@ class Matmul(Action):
             f"{config.acc_depth} into another",
         )
         self._pad = fields["pad_value"]
-        self._inside = _inside(counts, y_steps, x_steps, start, size)
-        self._inputs = (fields["input_address"] + _loop(counts, steps)) & ADDRESS_MASK
         weights = fields["weight_address"]
         self._weights = weights + np.arange(words)
+        self._inputs: list[tuple[Offsets, Mask | None]] = []
+        touched = [self._walk(fields, group) for group in range(self._groups)]
+        if self._groups > 1:
+            self._check_banks()
 
         entries: Words = slice(self._acc, last + 1)
         self.writes = (Access(Memory.ACCUMULATORS, entries),)
         reads = [Access(Memory.WEIGHTS, slice(weights, weights + words))]
-        if self._inside is None or self._inside.any():
-            distinct = _distinct(counts, steps, y_steps, x_steps, start, size)
-            addresses = (fields["input_address"] + distinct) & ADDRESS_MASK
-            reads.append(Access(Memory.SCRATCHPAD, as_words(addresses)))
+        distinct = np.unique(np.concatenate(touched))
+        if len(distinct):
+            reads.append(Access(Memory.SCRATCHPAD, as_words(distinct & ADDRESS_MASK)))
         if self.accumulates:
             reads.append(Access(Memory.ACCUMULATORS, entries))
         self.reads = tuple(reads)
 
+    def _walk(self, fields: Mapping[str, int], group: int) -> Offsets:
+        """Note where a group reads, and where inside the image; return the distinct words."""
+        counts = self._counts
+        steps = _levels(fields, "step_{}")
+        y_steps, x_steps = _levels(fields, "step_{}_y"), _levels(fields, "step_{}_x")
+        start = (fields["input_y"] + group * fields["group_step_y"], fields["input_x"])
+        size = (fields["input_height"], fields["input_width"])
+        inside = _inside(counts, y_steps, x_steps, start, size)
+        first = fields["input_address"] + group * fields["group_step"]
+        self._inputs.append(((first + _loop(counts, steps)) & ADDRESS_MASK, inside))
+        if inside is not None and not inside.any():
+            return np.empty(0, np.int64)
+        return first + _distinct(counts, steps, y_steps, x_steps, start, size)
+
+    def _check_banks(self) -> None:
+        """Refuse a command whose groups meet in a bank at some position."""
+        banks = self._config.scratchpad_banks
+        for (a, a_inside), (b, b_inside) in combinations(self._inputs, 2):
+            meet = (a - b) % banks == 0
+            for inside in (a_inside, b_inside):
+                if inside is not None:
+                    meet = meet & inside
+            require(not meet.any(), "two groups read the same bank at once")
+
+    def _gather(self, spaces: Spaces, group: int) -> npt.NDArray[np.int8]:
+        """Return a group's words [position, tile, byte]."""
+        addresses, inside = self._inputs[group]
+        words = spaces.scratchpad.take(addresses, axis=0, mode="wrap")
+        if inside is not None:
+            words[~inside] = self._pad
+        return words
+
     def run(self, spaces: Spaces) -> None:
         """Gather the inputs, multiply, and add modulo 2**32."""
-        inputs = spaces.scratchpad.take(self._inputs, axis=0, mode="wrap")
-        if self._inside is not None:
-            inputs[~self._inside] = self._pad
         weights = spaces.weights.take(self._weights, axis=0, mode="wrap")
-        # Floating point takes the BLAS route and is exact: no sum here exceeds the mantissa.
-        exact = np.float32 if len(weights) <= FLOAT32_TERMS else np.float64
-        product = inputs.reshape(self.pixels, -1).astype(exact) @ weights.astype(exact)
-        sums = product.astype(np.int64)
+        if self._taps:
+            sums = self._filter(spaces, weights.reshape(self.tiles, self._config.rows, -1))
+        else:
+            sums = self._multiply(spaces, weights)
         entries = np.arange(self._acc, self._acc + self.pixels) % len(spaces.accumulators)
         if self.accumulates:
             sums += spaces.accumulators[entries]
         spaces.accumulators[entries] = sums.astype(np.int32)
+
+    def _multiply(self, spaces: Spaces, weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+        inputs = self._gather(spaces, 0)
+        for group in range(1, self._groups):
+            rows = slice(group * GROUP_BYTES, (group + 1) * GROUP_BYTES)
+            inputs[..., rows] = self._gather(spaces, group)[..., :GROUP_BYTES]
+        chosen = inputs.reshape(self._counts[1], self._counts[0], -1)
+        chosen = chosen[:, self._skip :: self._stride].reshape(self.pixels, -1)
+        # Floating point takes the BLAS route and is exact: no sum here exceeds the mantissa.
+        exact = np.float32 if len(weights) <= FLOAT32_TERMS else np.float64
+        product = chosen.astype(exact) @ weights.astype(exact)
+        return product.astype(np.int64)
+
+    def _filter(self, spaces: Spaces, weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
+        """Depthwise: row r of group g's part weighs the word of r positions before."""
+        counts, cols = self._counts, self._config.cols
+        sums = np.zeros((counts[1], counts[0], cols), np.int64)
+        for group in range(self._groups):
+            words = self._gather(spaces, group).astype(np.int64)
+            words = words.reshape(counts[1], counts[0], self.tiles, cols)
+            first = group * self._taps
+            end = self._config.rows if group + 1 == self._groups else first + self._taps
+            for row in range(first, end):
+                tap = weights[:, row].astype(np.int64)
+                back = row - first
+                if not tap.any():
+                    continue
+                require(back <= self._skip, f"row {row} weighs words before the first of a row")
+                moved = words[:, : counts[0] - back] * tap
+                sums[:, back:] += moved.sum(axis=2)
+        return sums[:, self._skip :: self._stride].reshape(self.pixels, cols)
+
+
+def _check_mode(config: Config, groups: int, taps: int) -> None:
+    """Refuse what the array has no wires for."""
+    require(groups <= config.groups, f"{groups} groups; this configuration has {config.groups}")
+    if not taps:
+        require(
+            groups == 1 or GROUP_BYTES * groups <= config.rows,
+            f"{groups} groups of {GROUP_BYTES} bytes need more than {config.rows} array rows",
+        )
+        return
+    require(config.depthwise, "depthwise mode needs as many array rows as columns")
+    require(
+        groups == 1 or (taps in GROUP_TAPS and taps * groups <= config.rows),
+        f"{groups} groups of {taps} taps on {config.rows} array rows",
+    )
 
 
 def _levels(fields: Mapping[str, int], pattern: str) -> Levels:

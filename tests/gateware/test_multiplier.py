@@ -1,4 +1,4 @@
-"""The multiplier: generic logic, plain Verilog and the ECP5 block give the same products."""
+"""The multiplier: generic logic, plain Verilog and ECP5 primitives give the same products."""
 
 import random
 import shutil
@@ -32,6 +32,32 @@ module bench;
   end
 endmodule
 """
+
+
+EVERY_PRODUCT = """
+module bench;
+  reg clk = 0;
+  integer i, right = 0;
+  wire signed [7:0] a = i[7:0], b = i[15:8];
+  wire signed [15:0] product;
+  reg signed [15:0] wanted, wanted_q;
+  top dut(.clk(clk), .a(a), .b(b), .b_enable(1'b1), .product(product));
+  initial begin
+    for (i = 0; i < 65537; i = i + 1) begin
+      #1 clk = 1; wanted_q = wanted; wanted = a * b;
+      #1 clk = 0; if (product === wanted_q && i > 0) right = right + 1;
+    end
+    $display("%0d right", right);
+    $finish;
+  end
+endmodule
+"""
+
+MODELS = [str(Path(__file__).with_name(name)) for name in ("mult18x18d.v", "ccu2c.v")]
+
+icarus = pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="Icarus Verilog is not installed"
+)
 
 
 def stimuli(a_bits, b_bits):
@@ -78,11 +104,31 @@ def test_generic_logic(a_bits, b_bits):
     assert products[1:] == expected(cycles)
 
 
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
-@pytest.mark.parametrize("block", [False, True], ids=["plain", "MULT18X18D"])
-@pytest.mark.parametrize(("a_bits", "b_bits"), [(8, 8), (18, 15)])
-def test_ecp5_module(tmp_path, a_bits, b_bits, block):
-    dut = Multiplier(a_bits=a_bits, b_bits=b_bits, target="ecp5")
+def simulate(directory, *sources, defines=()):
+    """Return the lines that Icarus prints."""
+    command = [
+        "iverilog",
+        "-g2005-sv",
+        "-s",
+        "bench",
+        "-o",
+        "sim",
+        *(f"-D{d}" for d in defines),
+        *sources,
+    ]
+    subprocess.run(command, cwd=directory, check=True)
+    run = subprocess.run(["vvp", "sim"], cwd=directory, check=True, capture_output=True, text=True)
+    return run.stdout.splitlines()
+
+
+@icarus
+@pytest.mark.parametrize("block", [False, True], ids=["plain", "primitives"])
+@pytest.mark.parametrize(
+    ("a_bits", "b_bits", "dsp"),
+    [(8, 8, True), (18, 15, True), (8, 8, False), (9, 9, False), (18, 15, False)],
+)
+def test_ecp5_module(tmp_path, a_bits, b_bits, dsp, block):
+    dut = Multiplier(a_bits=a_bits, b_bits=b_bits, target="ecp5", dsp=dsp)
     (tmp_path / "top.v").write_text(emit_verilog(dut, name="top"))
     text = BENCH.format(a=a_bits, b=b_bits, last=a_bits + b_bits, cycles=CYCLES)
     (tmp_path / "bench.v").write_text(text)
@@ -92,13 +138,20 @@ def test_ecp5_module(tmp_path, a_bits, b_bits, block):
         for enable, a, b in cycles
     ]
     (tmp_path / "stimuli.txt").write_text("\n".join(lines) + "\n")
-    model = Path(__file__).with_name("mult18x18d.v")
-    extra = ["-DYOSYS", str(model)] if block else []
-    command = ["iverilog", "-g2005-sv", "-o", "sim", *extra, "top.v", "bench.v"]
-    subprocess.run(command, cwd=tmp_path, check=True)
-    run = subprocess.run(["vvp", "sim"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    products = [int(line) for line in run.stdout.splitlines()[1:]]
-    assert products == expected(cycles)
+    extra = MODELS if block else []
+    lines = simulate(tmp_path, *extra, "top.v", "bench.v", defines=["YOSYS"] * block)
+    assert [int(line) for line in lines[1:]] == expected(cycles)
+
+
+@icarus
+@pytest.mark.parametrize("block", [False, True], ids=["plain", "primitives"])
+def test_every_product_in_tables(tmp_path, block):
+    dut = Multiplier(a_bits=8, b_bits=8, target="ecp5", dsp=False)
+    (tmp_path / "top.v").write_text(emit_verilog(dut, name="top"))
+    (tmp_path / "bench.v").write_text(EVERY_PRODUCT)
+    extra = MODELS if block else []
+    lines = simulate(tmp_path, *extra, "top.v", "bench.v", defines=["YOSYS"] * block)
+    assert lines == ["65536 right"]
 
 
 def test_refuses_wide_operands():

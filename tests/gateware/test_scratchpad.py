@@ -38,7 +38,8 @@ async def write(ctx, port, address, value, mask=None):
 @pytest.mark.parametrize("banks", [1, 2, 4])
 @pytest.mark.parametrize(("rows", "lanes"), [(4, 2), (12, 4)])
 def test_masked_writes_are_read_back(banks, rows, lanes):
-    dut = Scratchpad(words=32, banks=banks, rows=rows, lanes=lanes)
+    groups = max(1, banks - 1)
+    dut = Scratchpad(words=32, banks=banks, rows=rows, lanes=lanes, groups=groups)
     rng = random.Random(banks)
     granules, bits = rows // lanes, 8 * lanes
 
@@ -57,7 +58,7 @@ def test_masked_writes_are_read_back(banks, rows, lanes):
                     part = ((1 << bits) - 1) << (g * bits)
                     words[address] = (words[address] & ~part) | (value & part)
         await ctx.tick().repeat(2)
-        for port in (dut.matmul, dut.vector, dut.store):
+        for port in (*dut.matmul, dut.vector, dut.store):
             for address, word in enumerate(words):
                 ctx.set(port.request.payload, address)
                 ctx.set(port.request.valid, 1)
@@ -89,7 +90,7 @@ def test_priorities_within_a_bank_and_freedom_between_banks():
     dut = Scratchpad(words=32, banks=2, rows=4, lanes=4)
 
     async def bench(ctx):
-        readers = (dut.matmul, dut.vector, dut.store)
+        readers = (*dut.matmul, dut.vector, dut.store)
         for addresses, ready in (
             ((0, 2, 4), (1, 0, 0)),
             ((0, 1, 3), (1, 1, 0)),
@@ -106,6 +107,26 @@ def test_priorities_within_a_bank_and_freedom_between_banks():
         assert (ctx.get(dut.result.request.ready), ctx.get(dut.load.request.ready)) == (1, 0)
         ctx.set(dut.load.request.payload.address, 9)
         assert ctx.get(dut.load.request.ready) == 1
+
+    simulate(dut, bench)
+
+
+def test_groups_read_side_by_side_and_before_all_others():
+    dut = Scratchpad(words=32, banks=4, rows=4, lanes=4, groups=3)
+
+    async def bench(ctx):
+        for address in range(4):
+            await write(ctx, dut.load, address, 100 + address)
+        await ctx.tick().repeat(2)
+        readers = (*dut.matmul, dut.vector, dut.store)
+        for port, address in zip(readers, (2, 0, 3, 1, 7), strict=True):
+            ctx.set(port.request.payload, address)
+            ctx.set(port.request.valid, 1)
+        assert [ctx.get(port.request.ready) for port in readers] == [1, 1, 1, 1, 0]
+        ctx.set(dut.vector.request.payload, 4)
+        assert not ctx.get(dut.vector.request.ready)
+        await ctx.tick().repeat(SCRATCHPAD_LATENCY)
+        assert [ctx.get(port.response.data) for port in dut.matmul] == [102, 100, 103]
 
     simulate(dut, bench)
 

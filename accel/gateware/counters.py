@@ -1,0 +1,171 @@
+"""The counters of a run: what each cycle went to, also as it was at each stamp."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from accel.regmap import STAMPS, Activity
+
+__all__ = ["COUNTERS", "CounterBank"]
+
+ACTIVITIES = len(Activity)
+COUNTERS = 2 * ACTIVITIES
+"""Counters of a bank: one per Activity, then as many for other events."""
+
+_SMALL_BITS = (2 * COUNTERS).bit_length()
+"""A small counter is emptied every 2 * COUNTERS cycles or oftener."""
+
+_SETTLE = 63
+"""Cycles after which all events are in the totals, and any total has come by."""
+
+
+class CounterBank(wiring.Component):
+    """Sixteen 32-bit counters, eight of which are recorded with each stamp.
+
+    Each counter is a small one in registers and a total in one small memory. A pointer goes
+    round and adds one small counter after the other to its total. Activity k's events are k cycles
+    late, so that the pointer, which is as late, finds all counters as of one moment. A record starts
+    the pointer anew, and the totals that it then makes are written to a block memory.
+
+    Members
+    -------
+    clear : In(1)
+        In the first cycle of a run: count from 0, this cycle included.
+    running : In(1)
+        This cycle counts.
+    activity : In(Activity)
+        What it counts for.
+    events : In(8)
+        Counters 8 and following.
+    begin : In(1)
+        Record the activities as they were before the cycle before. Only when ready.
+    record : In(8)
+        Its number.
+    ready : Out(1)
+        From COUNTERS cycles after `begin` on.
+    index : In(4)
+        Counter to show.
+    value : Out(32)
+        Its total.
+    settled : Out(1)
+        `value` is that of the index, and what `running` counted is all in it; low for some time
+        after the run's end and after a change of the index.
+    change : In(1)
+        The index changes in this cycle.
+    recorded_index : In(11)
+        Activity (bits 10:8) and number of the record to show.
+    recorded : Out(32)
+        What it counted, two cycles later.
+    """
+
+    clear: In(1)
+    running: In(1)
+    activity: In(Activity)
+    events: In(COUNTERS - ACTIVITIES)
+    begin: In(1)
+    record: In(8)
+    ready: Out(1)
+    index: In(4)
+    value: Out(32)
+    settled: Out(1)
+    change: In(1)
+    recorded_index: In(11)
+    recorded: Out(32)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        pointer = Signal(range(COUNTERS))
+        visit = Signal()
+        recording = Signal()
+        record = Signal(8)
+        m.d.comb += visit.eq(~self.begin)
+        m.d.sync += pointer.eq(pointer + 1)
+        with m.If(visit & (pointer == COUNTERS - 1)):
+            m.d.sync += [self.ready.eq(1), recording.eq(0)]
+        with m.If(self.begin):
+            m.d.sync += [pointer.eq(0), self.ready.eq(0), recording.eq(1), record.eq(self.record)]
+
+        small, fresh = self._count(m, pointer, visit)
+
+        # One cycle to choose, one to add. A counter comes again after two cycles or more.
+        m.submodules.totals = totals = Memory(shape=32, depth=COUNTERS, init=[])
+        read, write = totals.read_port(domain="comb"), totals.write_port()
+        pointer_q = Signal.like(pointer)
+        visit_q, record_q = Signal(), Signal()
+        base = Signal(32, reset_less=True)
+        amount = Signal(_SMALL_BITS, reset_less=True)
+        total = Signal(32)
+        m.d.comb += [
+            read.addr.eq(pointer),
+            total.eq(base + amount),
+            write.addr.eq(pointer_q),
+            write.data.eq(total),
+            write.en.eq(visit_q),
+        ]
+        m.d.sync += [
+            pointer_q.eq(pointer),
+            visit_q.eq(visit),
+            record_q.eq(visit & recording & (pointer < ACTIVITIES)),
+            base.eq(Mux(fresh, 0, read.data)),
+            amount.eq(small),
+        ]
+        with m.If(visit_q & (pointer_q == self.index)):
+            m.d.sync += self.value.eq(total)
+        self._keep(m, Cat(record, pointer_q[:3]), total, record_q)
+        self._settle(m)
+        return m
+
+    def _count(self, m: Module, pointer: Signal, visit: Signal) -> tuple[Signal, Signal]:
+        """Count in small; return the count under the pointer, and whether its total is void."""
+        names = ("running", "clear", "activity", "events")
+        stage = {name: getattr(self, name) for name in names}
+        small, fresh = [], []
+        for k in range(COUNTERS):
+            if k < ACTIVITIES:
+                for name in names[: 3 if k else 4]:
+                    late = Signal.like(stage[name], name=f"{name}_{k}")
+                    # The first stage makes up for the cycle that a record takes to begin.
+                    value = stage[name]
+                    if k == 0:
+                        first = Signal.like(value, name=f"{name}_q")
+                        m.d.sync += first.eq(value)
+                        value = first
+                    m.d.sync += late.eq(value)
+                    stage[name] = late
+                event = stage["running"] & (stage["activity"] == k)
+            else:
+                event = stage["running"] & stage["events"][k - ACTIVITIES]
+            visited = visit & (pointer == k)
+            count = Signal(_SMALL_BITS, name=f"small_{k}")
+            void = Signal(init=1, name=f"fresh_{k}")
+            m.d.sync += count.eq(Mux(visited | stage["clear"], 0, count) + event)
+            with m.If(visited):
+                m.d.sync += void.eq(0)
+            with m.If(stage["clear"]):
+                m.d.sync += void.eq(1)
+            small.append(count)
+            fresh.append(void)
+        return Array(small)[pointer], Cat(fresh).bit_select(pointer, 1)
+
+    def _keep(self, m: Module, address: Signal, total: Signal, enable: Signal) -> None:
+        m.submodules.memory = memory = Memory(
+            shape=32, depth=STAMPS * ACTIVITIES, init=[], attrs={"no_rw_check": 1}
+        )
+        write, read = memory.write_port(), memory.read_port()
+        for port, value in ((write.addr, address), (write.data, total), (write.en, enable)):
+            held = Signal.like(port, name="write_q")
+            m.d.sync += held.eq(value)
+            m.d.comb += port.eq(held)
+        m.d.comb += [read.addr.eq(self.recorded_index), read.en.eq(1)]
+        m.d.sync += self.recorded.eq(read.data)
+
+    def _settle(self, m: Module) -> None:
+        left = Signal(range(_SETTLE + 1))
+        running_q = Signal()
+        m.d.comb += self.settled.eq(left == 0)
+        m.d.sync += running_q.eq(self.running)
+        with m.If(self.change | (running_q & ~self.running) | self.begin & ~self.running):
+            m.d.sync += left.eq(_SETTLE)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
