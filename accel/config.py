@@ -61,6 +61,8 @@ class Config:
         Register writes that each engine's command queue holds; a power of two, 4 to 64.
     reads_in_flight : int
         Read bursts that the load engine keeps outstanding, 1 to 16.
+    counters : bool
+        Counters of what each cycle of a run, and of each layer, went to.
     target : str
         Multipliers: "ecp5" names the MULT18X18D block with its registers (simulators see plain
         Verilog), "generic" leaves all to the synthesis tool.
@@ -85,6 +87,7 @@ class Config:
     program_bytes: int = 16384
     queue_depth: int = 16
     reads_in_flight: int = 4
+    counters: bool = True
     target: str = "generic"
     name: str = "custom"
 

@@ -7,6 +7,8 @@ __all__ = [
     "ID_VALUE",
     "REGISTERS",
     "STAMPS",
+    "STAMP_COUNTER",
+    "STAMP_COUNTER_SHIFT",
     "Activity",
     "Cause",
     "Control",
@@ -19,6 +21,10 @@ ID_VALUE = int.from_bytes(b"SYST", "little")
 
 STAMPS = 256
 """Stamps that are kept; later ones are only counted."""
+
+STAMP_COUNTER_SHIFT = 8
+STAMP_COUNTER = 1 << 11
+"""Bits of STAMP_INDEX: STAMP shows the counter of the Activity in bits 10:8, not the time."""
 
 
 class Control(enum.IntFlag):

@@ -184,7 +184,13 @@ def counts_of(used: Mapping[str, int], kinds: Mapping[str, int]) -> int:
 def build_unit(config: accel.Config, unit: str) -> Any:
     """Return the component to measure."""
     if unit == "array":
-        return Array(rows=config.rows, cols=config.cols, groups=config.groups, target=config.target)
+        return Array(
+            rows=config.rows,
+            cols=config.cols,
+            groups=config.groups,
+            target=config.target,
+            dsp_cells=config.dsp_cells,
+        )
     if unit == "controller":
         return Controller(
             program_bytes=config.program_bytes,

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from accel.compiler.filters import filter_tiles
 from accel.compiler.layers import ConvLayer
 from accel.compiler.tile import ConvPlan
 from accel.config import Config
@@ -73,6 +74,11 @@ class ConstantPool:
                 position += part.tiles * rows
                 first = starts[part.source] + part.g0 * rows
                 last = min(starts[part.source + 1], first + part.ng * rows)
+                if part.filter is not None:
+                    reach = range(group * cols, group * cols + len(own))
+                    compact = own[np.arange(len(own)), :, :, reach]
+                    words.append(filter_tiles(compact, part.filter, cols).reshape(-1, cols))
+                    continue
                 tiles = np.zeros((cols, part.nky, part.nkx, part.ng * rows), np.int8)
                 tiles[: len(own), :, :, : last - first] = own[
                     :, part.ky0 : part.ky0 + part.nky, part.kx0 : part.kx0 + part.nkx, first:last

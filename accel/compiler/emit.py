@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from accel.compiler.constants import ConstantPool, ConvBlock
+from accel.compiler.filters import region_pitch
 from accel.compiler.layers import (
     ControllerLayer,
     ConvLayer,
@@ -108,7 +109,10 @@ class Emitter:
 
     def _resident_view(self, item: FeatureMap) -> View | None:
         base = self._placement.resident.get(item.storage)
-        return None if base is None else View(base, self._whole(item))
+        if base is None:
+            return None
+        pitch = self._placement.pitches.get(item.storage, item.width)
+        return View(base, self._whole(item), pitch - item.width)
 
     def _fetch_resident(self, item: FeatureMap) -> None:
         """Bring a network input that lives on-chip into its place, in bands of rows."""
@@ -187,7 +191,9 @@ class Emitter:
                 writes=target.spans(one),
             )
 
-    def _input_view(self, item: FeatureMap, places: Slots, box: Box, stream: int = 0) -> View:
+    def _input_view(
+        self, item: FeatureMap, places: Slots, box: Box, stream: int = 0, margin: int = 0
+    ) -> View:
         """Return where a box of a map can be read, loading it where it is not on-chip."""
         view = self._resident_view(item)
         if view is not None:
@@ -197,8 +203,8 @@ class Emitter:
         key = (item.storage, box)
         address = places.find(key)
         if address is not None:
-            return View(address, box)
-        view = View(places.allocate(key), box)
+            return View(address, box, margin)
+        view = View(places.allocate(key), box, margin)
         self._load_map(item, box, view, stream)
         return view
 
@@ -297,7 +303,9 @@ class Emitter:
                     part.source, 0, layer.kernel[0], 0, layer.kernel[1], 0,
                     groups_of(source.channels, config),
                 )  # fmt: skip
-            view = self._input_view(source, inputs, conv_box(layer, tile, read))
+            box = conv_box(layer, tile, read)
+            margin = region_pitch(box.cols) - box.cols if part.filter else 0
+            view = self._input_view(source, inputs, box, margin=margin)
             key = (layer.index, id(layer), first_index + number)
             if params is None:
                 words = PARAM_WORDS + part.tiles * config.rows
@@ -362,10 +370,32 @@ class Emitter:
         y = tile.y0 * stride[0] - layer.padding[0] + part.ky0 * dilation[0]
         x = tile.x0 * stride[1] - layer.padding[1] + part.kx0 * dilation[1]
         counts = [tile.cols, tile.rows, part.nkx, part.nky, part.ng]
-        address = [stride[1], stride[0] * view.pitch, dilation[1], dilation[0] * view.pitch]
-        steps = composite(counts, [*address, view.plane])
-        y_steps = composite(counts, [0, stride[0], 0, dilation[0], 0])
-        x_steps = composite(counts, [stride[1], 0, dilation[1], 0, 0])
+        y_strides = [0, stride[0], 0, dilation[0], 0]
+        x_strides = [stride[1], 0, dilation[1], 0, 0]
+        mode = {}
+        if part.filter is not None:
+            rows, cols = part.filter.rows, part.filter.cols
+            positions = part.filter.positions(tile.cols, stride[1])
+            counts = [positions, tile.rows, cols.passes, rows.passes, 1]
+            y_strides = [0, stride[0], 0, rows.step * dilation[0], 0]
+            x_strides = [1, 0, cols.step, 0, 0]
+            mode = {
+                "groups": rows.size,
+                "taps": part.filter.taps,
+                "skip": cols.size - 1,
+                "gap": stride[1] - 1,
+                "group_step": dilation[0] * view.pitch if rows.size > 1 else 0,
+                "group_step_y": dilation[0] if rows.size > 1 else 0,
+            }
+        planes = [0, 0, 0, 0, view.plane]
+        steps = composite(
+            counts,
+            [
+                dy * view.pitch + dx + plane
+                for dy, dx, plane in zip(y_strides, x_strides, planes, strict=True)
+            ],
+        )
+        y_steps, x_steps = composite(counts, y_strides), composite(counts, x_strides)
         values = {
             "input_address": view.address(y, x, part.g0),
             "input_y": y,
@@ -376,6 +406,7 @@ class Emitter:
             "pad_value": layer.pad_value,
             "input_height": layer.sources[part.source].height,
             "input_width": layer.sources[part.source].width,
+            **mode,
         }
         for level, name in enumerate(("col", "row", "k0", "k1", "k2")):
             values[f"count_{name}"] = counts[level]

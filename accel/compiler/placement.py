@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from accel.compiler.layers import FeatureMap
+from accel.compiler.filters import choose_filter, region_pitch
+from accel.compiler.layers import ControllerLayer, ConvLayer, FeatureMap
 from accel.compiler.tile import DeviceLayer, Plan, groups_of, make_plan, unsupported
 from accel.config import Config
 
@@ -17,12 +18,15 @@ class Placement:
     Parameters
     ----------
     resident : dict of storage to scratchpad address
+    pitches : dict of storage to int
+        Words from row to row of resident maps, where it is not the width.
     plans : list of Plan, one per device layer
     areas : list of int
         Start of each layer's streaming area in the scratchpad.
     """
 
     resident: dict[int, int]
+    pitches: dict[int, int]
     plans: list[Plan]
     areas: list[int]
 
@@ -46,10 +50,12 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
     ModelError
         When a layer fits in no way.
     """
+    pitches = _choose_pitches(layers, config)
     lives: dict[int, _Life] = {}
     for time, layer in enumerate(layers):
         for item in (*layer.inputs, layer.output):
-            words = item.height * item.width * groups_of(item.channels, config)
+            words = item.height * pitches.get(item.storage, item.width)
+            words *= groups_of(item.channels, config)
             life = lives.setdefault(item.storage, _Life(item, words, time, time))
             life.last = time
     resident = {s for s, life in lives.items() if life.words <= config.scratchpad_words}
@@ -64,7 +70,7 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
                 plan = make_plan(
                     layer,
                     config,
-                    inputs_resident=all(m.storage in resident for m in layer.inputs),
+                    pitches=_pitches_of(layer, resident, pitches),
                     output_resident=layer.output.storage in resident,
                     space=space,
                 )
@@ -74,13 +80,44 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
                 plans.append(plan)
                 areas.append(start)
             else:
-                return Placement(addresses, plans, areas)
+                return Placement(addresses, pitches, plans, areas)
         else:
             failed = addresses
         alive = [s for s in resident if lives[s].first <= failed <= lives[s].last]
         if not alive:
             raise unsupported(layers[failed], config)
         resident.remove(max(alive, key=lambda s: (lives[s].words, s)))
+
+
+def _choose_pitches(layers: Sequence[DeviceLayer], config: Config) -> dict[int, int]:
+    """Return the pitches of maps whose rows the depthwise mode wants in different banks."""
+    shapes: dict[int, set[tuple[int, int]]] = {}
+    packed: set[int] = set()  # kernels on the controller know no margin
+    wanted: set[int] = set()
+    for layer in layers:
+        for item in (*layer.inputs, layer.output):
+            shapes.setdefault(item.storage, set()).add(item.shape[:2])
+            if isinstance(layer, ControllerLayer):
+                packed.add(item.storage)
+        if isinstance(layer, ConvLayer):
+            source = layer.sources[0]
+            odd = choose_filter(layer, config, region_pitch(source.width))
+            if odd != choose_filter(layer, config, source.width):
+                wanted.add(source.storage)
+    return {
+        storage: region_pitch(next(iter(shapes[storage]))[1])
+        for storage in wanted - packed
+        if len(shapes[storage]) == 1
+    }
+
+
+def _pitches_of(
+    layer: DeviceLayer, resident: set[int], pitches: dict[int, int]
+) -> tuple[int, ...] | None:
+    """Return the pitches of a layer's inputs where all are resident."""
+    if not all(item.storage in resident for item in layer.inputs):
+        return None
+    return tuple(pitches.get(item.storage, item.width) for item in layer.inputs)
 
 
 def _allocate(lives: dict[int, _Life], size: int) -> dict[int, int] | int:

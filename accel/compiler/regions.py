@@ -47,20 +47,29 @@ class Box:
 
 @dataclass(frozen=True)
 class View:
-    """A box of a feature map as it lies in the scratchpad: planes of rows from `base` on."""
+    """A box of a feature map as it lies in the scratchpad: planes of rows from `base` on.
+
+    Parameters
+    ----------
+    base : int
+    box : Box
+    margin : int
+        Words between the end of a row and the next one's start.
+    """
 
     base: int
     box: Box
+    margin: int = 0
 
     @property
     def pitch(self) -> int:
         """Words from a pixel to the one below."""
-        return self.box.cols
+        return self.box.cols + self.margin
 
     @property
     def plane(self) -> int:
         """Words from a pixel to the same one of the next channel group."""
-        return self.box.pixels
+        return self.box.rows * self.pitch
 
     def address(self, y: int, x: int, g: int) -> int:
         """Return the word of a pixel; outside the box it is where the pixel would be."""

@@ -1,10 +1,11 @@
 """Tiling: how each layer is cut so that its parts fit the memories, chosen by estimated cycles."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from accel.compiler.filters import Filter, choose_filter, region_pitch
 from accel.compiler.layers import (
     ControllerLayer,
     ConvLayer,
@@ -44,7 +45,10 @@ ROW_CYCLES = 6
 
 @dataclass(frozen=True)
 class Part:
-    """A box of the reduction: kernel rows, kernel columns, channel groups of one source."""
+    """A box of the reduction: kernel rows, kernel columns, channel groups of one source.
+
+    With `filter` it is one channel group in the array's depthwise mode.
+    """
 
     source: int
     ky0: int
@@ -53,10 +57,13 @@ class Part:
     nkx: int
     g0: int
     ng: int
+    filter: Filter | None = None
 
     @property
     def tiles(self) -> int:
         """Weight tiles of one column group."""
+        if self.filter is not None:
+            return self.filter.tiles
         return self.nky * self.nkx * self.ng
 
 
@@ -152,6 +159,8 @@ def used_groups(layer: ConvLayer, rows: int, cols: int) -> tuple[tuple[Part, ...
 
 def split(run: Part, limit: int) -> list[Part]:
     """Cut a run into parts of at most `limit` tiles, even ones."""
+    if run.filter is not None:
+        return [replace(run, g0=g, ng=1) for g in range(run.g0, run.g0 + run.ng)]
     kh, kw = run.nky, run.nkx
     nky, nkx, ng = kh, kw, run.ng
     if run.tiles > limit:
@@ -198,20 +207,45 @@ def _cuts(size: int) -> list[int]:
 
 
 def make_plan(
-    layer: DeviceLayer, config: Config, *, inputs_resident: bool, output_resident: bool, space: int
+    layer: DeviceLayer,
+    config: Config,
+    *,
+    pitches: Sequence[int] | None,
+    output_resident: bool,
+    space: int,
 ) -> "Plan | None":
-    """Return the cheapest plan whose streamed parts fit `space` scratchpad words, or None."""
+    """Return the cheapest plan whose streamed parts fit `space` scratchpad words, or None.
+
+    Parameters
+    ----------
+    layer : DeviceLayer
+    config : Config
+    pitches : sequence of int, or None
+        Of the inputs, where all are resident.
+    output_resident : bool
+    space : int
+    """
+    inputs_resident = pitches is not None
     if isinstance(layer, ConvLayer):
-        return _plan_conv(layer, config, inputs_resident, output_resident, space)
+        return _plan_conv(layer, config, pitches, output_resident, space)
     if isinstance(layer, ControllerLayer):
         return _plan_controller(layer, config, inputs_resident, output_resident, space)
     return _plan_map(layer, config, inputs_resident, output_resident, space)
 
 
 def _plan_conv(
-    layer: ConvLayer, config: Config, inputs_resident: bool, output_resident: bool, space: int
+    layer: ConvLayer,
+    config: Config,
+    pitches: Sequence[int] | None,
+    output_resident: bool,
+    space: int,
 ) -> ConvPlan | None:
     best: ConvPlan | None = None
+    runs = used_groups(layer, config.rows, config.cols)
+    # Odd pitches are all alike to the banks.
+    chosen = choose_filter(layer, config, pitches[0] if pitches else 1)
+    if chosen is not None:
+        runs = tuple(tuple(replace(run, filter=chosen) for run in group) for group in runs)
     for cols in _cuts(layer.results[1]):
         if cols > config.acc_depth:
             continue
@@ -219,7 +253,7 @@ def _plan_conv(
             if rows * cols > config.acc_depth:
                 continue
             for plan in _conv_variants(
-                layer, config, rows, cols, inputs_resident, output_resident, space
+                layer, config, runs, rows, cols, pitches is not None, output_resident, space
             ):
                 if best is None or plan.cost < best.cost:
                     best = plan
@@ -232,7 +266,8 @@ def _region(layer: ConvLayer, rows: int, cols: int, part: Part) -> int:
     source = layer.sources[part.source]
     for axis, (count, k) in enumerate(((rows, part.nky), (cols, part.nkx))):
         extent = (count - 1) * layer.stride[axis] + (k - 1) * layer.dilation[axis] + 1
-        words *= min(extent, source.shape[axis])
+        extent = min(extent, source.shape[axis])
+        words *= region_pitch(extent) if axis and part.filter else extent
     return words
 
 
@@ -269,6 +304,7 @@ def _fit_regions(
 def _conv_variants(
     layer: ConvLayer,
     config: Config,
+    runs: tuple[tuple[Part, ...], ...],
     rows: int,
     cols: int,
     inputs_resident: bool,
@@ -278,7 +314,6 @@ def _conv_variants(
     out = layer.output
     pixels = rows * cols
     limit = part_tiles_limit(config)
-    runs = used_groups(layer, config.rows, config.cols)
     out_planes = groups_of(out.channels, config)
     aligned = config.cols % config.rows == 0
     output_tile = 0
@@ -299,7 +334,10 @@ def _conv_variants(
 
     tiles = math.ceil(layer.results[0] / rows) * math.ceil(layer.results[1] / cols)
     column_groups = len(parts)
-    tile_cycles = max(pixels, config.rows, config.cols)
+    positions = pixels
+    if runs[0][0].filter is not None:
+        positions = rows * runs[0][0].filter.positions(cols, layer.stride[1])
+    tile_cycles = max(positions, config.rows, config.cols)
     vector = pixels * math.ceil(min(config.cols, out.channels) / config.lanes) + 12
     compute = vector
     blocks = []

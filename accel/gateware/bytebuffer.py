@@ -1,6 +1,6 @@
 """A ring of bytes that is written by the beat and read at any byte."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -114,9 +114,12 @@ class ByteBuffer(wiring.Component):
 
 
 def _rotate(items, turn, unit, count):
-    """Return items `turn * unit ..`, `count` of them; those past the end start over."""
-    result = []
-    for i in range(count):
-        choices = [items[(i + unit * t) % len(items)] for t in range(1 << len(turn))]
-        result.append(Array(choices)[turn] if len(turn) else choices[0])
-    return Cat(*result)
+    """Return items `turn * unit ..`, `count` of them; those past the end start over.
+
+    A stage per bit of `turn`, largest first: one LUT a bit, where a wide multiplexer takes more.
+    """
+    for i in reversed(range(len(turn))):
+        left = min(len(items), count + unit * ((1 << i) - 1))
+        step = unit << i
+        items = [Mux(turn[i], items[(k + step) % len(items)], items[k]) for k in range(left)]
+    return Cat(*items[:count])

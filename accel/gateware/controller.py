@@ -55,6 +55,8 @@ class Controller(wiring.Component):
         tensor operation was accepted; TWAIT and TREAD IDLE look at it from then on.
     cycles : In(32)
         What TREAD CYCLES returns.
+    waits : Out(1)
+        In a TWAIT.
     retired : Out(1)
         An instruction was completed in the last cycle; TDONE counts, a faulting one does not.
 
@@ -91,6 +93,7 @@ class Controller(wiring.Component):
                 "window": Out(WindowPort(self._window_width)),
                 "idle": In(4),
                 "cycles": In(32),
+                "waits": Out(1),
                 "retired": Out(1),
             }
         )
@@ -118,6 +121,7 @@ class Controller(wiring.Component):
             self.done.eq(execute.done),
             self.exit_code.eq(execute.exit_code),
             self.fault.eq(execute.fault),
+            self.waits.eq(execute.waits),
             self.retired.eq(execute.retired),
         ]
         wiring.connect(m, execute.write, memory.core.write)

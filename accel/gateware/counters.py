@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.delay import delayed
 from accel.regmap import STAMPS, Activity
 
 __all__ = ["COUNTERS", "CounterBank"]
@@ -65,7 +66,7 @@ class CounterBank(wiring.Component):
     events: In(COUNTERS - ACTIVITIES)
     begin: In(1)
     record: In(8)
-    ready: Out(1)
+    ready: Out(1, init=1)
     index: In(4)
     value: Out(32)
     settled: Out(1)
@@ -118,31 +119,27 @@ class CounterBank(wiring.Component):
 
     def _count(self, m: Module, pointer: Signal, visit: Signal) -> tuple[Signal, Signal]:
         """Count in small; return the count under the pointer, and whether its total is void."""
+        # A record begins a cycle late, and the pointer is at 0 a cycle later: so are the events.
         names = ("running", "clear", "activity", "events")
-        stage = {name: getattr(self, name) for name in names}
+        stage = {n: delayed(m, getattr(self, n), 2, name=n) for n in names}
+        others = stage
         small, fresh = [], []
         for k in range(COUNTERS):
+            if 0 < k < ACTIVITIES:
+                stage = {n: delayed(m, stage[n], 1, name=f"{n}_{k}") for n in names[:3]}
             if k < ACTIVITIES:
-                for name in names[: 3 if k else 4]:
-                    late = Signal.like(stage[name], name=f"{name}_{k}")
-                    # The first stage makes up for the cycle that a record takes to begin.
-                    value = stage[name]
-                    if k == 0:
-                        first = Signal.like(value, name=f"{name}_q")
-                        m.d.sync += first.eq(value)
-                        value = first
-                    m.d.sync += late.eq(value)
-                    stage[name] = late
+                clear = stage["clear"]
                 event = stage["running"] & (stage["activity"] == k)
             else:
-                event = stage["running"] & stage["events"][k - ACTIVITIES]
+                clear = others["clear"]
+                event = others["running"] & others["events"][k - ACTIVITIES]
             visited = visit & (pointer == k)
             count = Signal(_SMALL_BITS, name=f"small_{k}")
             void = Signal(init=1, name=f"fresh_{k}")
-            m.d.sync += count.eq(Mux(visited | stage["clear"], 0, count) + event)
+            m.d.sync += count.eq(Mux(visited | clear, 0, count) + event)
             with m.If(visited):
                 m.d.sync += void.eq(0)
-            with m.If(stage["clear"]):
+            with m.If(clear):
                 m.d.sync += void.eq(1)
             small.append(count)
             fresh.append(void)

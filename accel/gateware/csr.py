@@ -8,11 +8,12 @@ from accel import regmap
 from accel.gateware.axi import AXI4LiteSignature
 from accel.gateware.axilite import AXI4LiteTarget
 from accel.gateware.burst import BusFault
+from accel.gateware.counters import CounterBank
 from accel.gateware.execute import Fault
 from accel.gateware.load import BootRequest
 from accel.gateware.stamps import StampRecorder
 from accel.isa import ISA_VERSION
-from accel.regmap import Control, Status
+from accel.regmap import Activity, Control, Status
 
 __all__ = ["ADDRESS_BITS", "ControlRegisters"]
 
@@ -33,6 +34,8 @@ class ControlRegisters(wiring.Component):
         32 bits.
     rows, cols, lanes, bus_bytes : int
         What SHAPE shows; below 256.
+    counters : bool
+        Have those of COUNTER and of each stamp.
 
     Members
     -------
@@ -63,15 +66,25 @@ class ControlRegisters(wiring.Component):
         Counted.
     stamp : In(4)
         Bit per engine: a command with the stamp flag completes in this cycle.
+    activity : In(Activity), events : In(8)
+        See ActivityMonitor.
 
     Latency
     -------
     One cycle from the register write to `run` and `core_start`, which are high together; one from
-    `core_done`, or from a fault when the bus is idle, to `irq`.
+    `core_done`, or from a fault when the bus is idle, to `irq`. A read of STAMP or COUNTER waits
+    until it is right: some 60 cycles after a run or a change of COUNTER_INDEX.
     """
 
     def __init__(
-        self, *, fingerprint: int, rows: int, cols: int, lanes: int, bus_bytes: int
+        self,
+        *,
+        fingerprint: int,
+        rows: int,
+        cols: int,
+        lanes: int,
+        bus_bytes: int,
+        counters: bool = True,
     ) -> None:
         if not 0 <= fingerprint < 1 << 32:
             raise ValueError(f"Fingerprint must have 32 bits, not {fingerprint!r}")
@@ -80,6 +93,7 @@ class ControlRegisters(wiring.Component):
             if not 1 <= value < 256:
                 raise ValueError(f"{name} must be from 1 to 255, not {value!r}")
         self._fingerprint = fingerprint
+        self._counters = counters
         self._shape = int.from_bytes(bytes(shape.values()), "little")
         super().__init__(
             {
@@ -103,6 +117,8 @@ class ControlRegisters(wiring.Component):
                 "write_beat": In(1),
                 "retired": In(1),
                 "stamp": In(4),
+                "activity": In(Activity),
+                "events": In(8),
             }
         )
 
@@ -134,11 +150,16 @@ class ControlRegisters(wiring.Component):
         """Read and write the registers; return the bits that a write to CONTROL sets now."""
         control = Signal(8)
         write = port.write
+        self._changes = Signal(name="counter_index_changes")
+        self._shows = Signal(name="reads_counter")
+        self._wait = port.read_wait
         m.d.comb += [port.write_error.eq(1), port.read_error.eq(1)]
         with m.Switch(write.address):
             for register in regmap.REGISTERS:
                 with m.Case(register.offset):
                     m.d.comb += port.write_error.eq(0)
+                    if register.name == "COUNTER_INDEX":
+                        m.d.comb += self._changes.eq(write.valid)
                     with m.If(write.valid):
                         if register.name == "CONTROL":
                             m.d.comb += control.eq(Mux(write.strobe[0], write.data[:8], 0))
@@ -151,6 +172,8 @@ class ControlRegisters(wiring.Component):
             for register in regmap.REGISTERS:
                 with m.Case(register.offset):
                     m.d.comb += port.read_error.eq(0)
+                    if register.name in ("STAMP", "COUNTER"):
+                        m.d.comb += self._shows.eq(1)
                     if register.name in values:
                         m.d.comb += port.read_data.eq(values[register.name])
         return control
@@ -221,6 +244,10 @@ class ControlRegisters(wiring.Component):
     def _count(self, m: Module, running: Signal, values: dict[str, Signal]) -> None:
         cycles = Signal(64)
         m.submodules.stamps = stamps = StampRecorder()
+        if self._counters:
+            self._connect_counters(m, running, stamps, values)
+        else:
+            m.d.comb += values["STAMP"].eq(Mux(values["STAMP_INDEX"][11], 0, stamps.value))
         m.d.comb += [
             values["CYCLES"].eq(cycles[:32]),
             values["CYCLES_HIGH"].eq(cycles[32:]),
@@ -229,7 +256,6 @@ class ControlRegisters(wiring.Component):
             stamps.stamp.eq(self.stamp),
             stamps.time.eq(cycles[:32]),
             stamps.index.eq(values["STAMP_INDEX"]),
-            values["STAMP"].eq(stamps.value),
             values["STAMP_COUNT"].eq(stamps.count),
         ]
         for name, event in (
@@ -247,6 +273,28 @@ class ControlRegisters(wiring.Component):
             m.d.sync += cycles.eq(1)
         with m.Elif(running):
             m.d.sync += cycles.eq(cycles + 1)
+
+
+    def _connect_counters(
+        self, m: Module, running: Signal, stamps: StampRecorder, values: dict[str, Signal]
+    ) -> None:
+        m.submodules.counters = bank = CounterBank()
+        index = values["STAMP_INDEX"]
+        m.d.comb += [
+            bank.clear.eq(self.run),
+            bank.running.eq(running),
+            bank.activity.eq(self.activity),
+            bank.events.eq(self.events),
+            bank.begin.eq(stamps.begin),
+            bank.record.eq(stamps.record),
+            stamps.ready.eq(bank.ready),
+            bank.recorded_index.eq(index[:11]),
+            values["STAMP"].eq(Mux(index[11], bank.recorded, stamps.value)),
+            bank.index.eq(values["COUNTER_INDEX"]),
+            bank.change.eq(self._changes),
+            values["COUNTER"].eq(bank.value),
+            self._wait.eq(self._shows & (stamps.waits | ~bank.settled)),
+        ]
 
 
 def _bit(value: Signal, flag: Control | Status) -> Signal:

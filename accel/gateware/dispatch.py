@@ -23,6 +23,8 @@ class Dispatcher(wiring.Component):
         By Engine.
     pending : Out(4)
         An operation for this engine has been accepted and has not reached its queue.
+    blocked : Out(1)
+        Its queue is full.
 
     Latency
     -------
@@ -32,6 +34,7 @@ class Dispatcher(wiring.Component):
     operation: In(stream.Signature(TensorOperation))
     entries: Out(stream.Signature(QueueEntry)).array(ENGINES)
     pending: Out(ENGINES)
+    blocked: Out(1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -39,7 +42,10 @@ class Dispatcher(wiring.Component):
         valid = Signal()
         engine = held.funct7[5:7]
         queue_ready = Signal()
-        m.d.comb += self.operation.ready.eq(~valid | queue_ready)
+        m.d.comb += [
+            self.operation.ready.eq(~valid | queue_ready),
+            self.blocked.eq(valid & ~queue_ready),
+        ]
         with m.If(self.operation.ready):
             m.d.sync += [valid.eq(self.operation.valid), held.eq(self.operation.payload)]
         entry = Signal(QueueEntry)

@@ -101,7 +101,7 @@ class Execute(wiring.Component):
     storing : Out(1)
         High while `write` may be valid.
     window : Out(WindowPort)
-    tensor, idle, cycles, done, exit_code, fault, retired
+    tensor, idle, cycles, done, exit_code, fault, waits, retired
         As in Controller.
     """
 
@@ -132,6 +132,7 @@ class Execute(wiring.Component):
                 "done": Out(1),
                 "exit_code": Out(32),
                 "fault": Out(Fault),
+                "waits": Out(1),
                 "retired": Out(1),
             }
         )
@@ -205,6 +206,7 @@ class Execute(wiring.Component):
             self.write.valid.eq(active & second & c.store & ~bad_address & ~in_window),
             self.storing.eq(second & c.store),
             self.done.eq(active & c.tdone),
+            self.waits.eq(active & c.twait),
             self.exit_code.eq(x.a),
         ]
         m.d.sync += [

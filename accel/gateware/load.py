@@ -8,10 +8,10 @@ from amaranth.lib.wiring import In, Out
 from accel.config import slot_bytes
 from accel.gateware.axi import Response
 from accel.gateware.burst import AddressChannel, BusFault, ReadChannels, drive_address
+from accel.gateware.filler import describe_row
 from accel.gateware.ports import CommandLayout, Completion, WritePort
 from accel.gateware.rows import RowWalker, copy_row
-from accel.gateware.skid import SkidBuffer
-from accel.gateware.unpack import BeatUnpacker
+from accel.gateware.unpack import STEP_BITS, BeatUnpacker
 from accel.isa import COMMANDS, TABLE_WORDS, Engine, Space
 from accel.regmap import Cause
 
@@ -99,14 +99,14 @@ class LoadEngine(wiring.Component):
 
     Latency
     -------
-    Four cycles from a command to its first address; two from a beat to the word at its memory's
+    Four cycles from a command to its first address; three from a beat to the word at its memory's
     port, and two from its acceptance to the completion. Commands overlap: addresses of the next
     go out while data of this one arrive.
 
     Throughput
     ----------
-    A beat or a word per cycle, whichever is wider. A row costs at least two cycles of address
-    issue, a command four.
+    A beat or a word per cycle, whichever is slower; beats of padding count. A row costs at least
+    two cycles of address issue, a command four.
     """
 
     def __init__(
@@ -136,7 +136,8 @@ class LoadEngine(wiring.Component):
         chip_width = max((words - 1).bit_length() for words, _bits in sizes.values())
         # Made here and not in elaborate, so that what they cannot do is refused at once.
         self._addresses = AddressChannel(bus_bytes=bus_bytes, in_flight=reads_in_flight, tag=0)
-        self._walker = RowWalker(chip_width=chip_width, slots=slots)
+        self._slots = slots
+        self._walker = RowWalker(engine=Engine.LOAD, chip_width=chip_width, slots=slots)
         self._unpacker = BeatUnpacker(bus_bytes=bus_bytes, chip_width=chip_width, slots=slots)
         super().__init__(
             {
@@ -161,38 +162,17 @@ class LoadEngine(wiring.Component):
         m.submodules.walker = walker = self._walker
         m.submodules.addresses = addresses = self._addresses
         m.submodules.unpacker = unpacker = self._unpacker
-        m.submodules.rows = rows = SyncFIFO(
-            width=len(unpacker.rows.payload.as_value()), depth=ROWS_AHEAD
-        )
-        m.submodules.beats = beats = SkidBuffer(shape=8 * self._bus_bytes)
         m.submodules.commands = commands = CommandCounter()
         m.d.comb += [self.busy.eq(commands.busy), commands.started.eq(walker.started)]
         m.d.comb += walker.memory_base.eq(self.memory_base)
         self._connect_commands(m, walker)
-
-        # A row goes to both sides at once.
-        row = walker.rows.payload
-        chip_row = data.View(unpacker.row_layout, rows.w_data)
-        m.d.comb += [
-            walker.rows.ready.eq(addresses.rows.ready & rows.w_rdy),
-            addresses.rows.valid.eq(walker.rows.valid & rows.w_rdy),
-            addresses.rows.payload.address.eq(row.address),
-            addresses.rows.payload.span.eq(row.span),
-            rows.w_en.eq(walker.rows.valid & addresses.rows.ready),
-            *copy_row(chip_row, row),
-            chip_row.place.eq(row.address[2:]),
-            unpacker.rows.valid.eq(rows.r_rdy),
-            unpacker.rows.payload.as_value().eq(rows.r_data),
-            rows.r_en.eq(unpacker.rows.ready),
-        ]
-
+        self._send_rows(m, walker, addresses, unpacker)
         m.d.comb += [
             *drive_address(self.axi, "ar", addresses, self._bus_bytes),
-            beats.input.valid.eq(self.axi.rvalid),
-            beats.input.payload.eq(self.axi.rdata),
-            self.axi.rready.eq(beats.input.ready),
+            unpacker.beats.valid.eq(self.axi.rvalid),
+            unpacker.beats.payload.eq(self.axi.rdata),
+            self.axi.rready.eq(unpacker.beats.ready),
         ]
-        wiring.connect(m, beats.output, unpacker.beats)
         self._watch_responses(m, addresses)
         self._connect_memories(m, unpacker)
         self._complete(m, unpacker, commands)
@@ -213,9 +193,58 @@ class LoadEngine(wiring.Component):
                 fields.chip_address.eq(0),
                 fields.words.eq(self.boot.payload.words),
                 fields.space.eq(Space.PROGRAM),
+                fields.pack_step.eq(0),
+                fields.pack_lead.eq(0),
+                fields.pack_tail.eq(0),
                 fields.rows.eq(1),
                 fields.planes.eq(1),
             ]
+
+    def _send_rows(
+        self, m: Module, walker: RowWalker, addresses: AddressChannel, unpacker: BeatUnpacker
+    ) -> None:
+        """Hand each row to the bus and, behind FIFOs, to both ends of the stream of bytes."""
+        m.submodules.fills = fills = SyncFIFO(
+            width=len(unpacker.fills.payload.as_value()), depth=ROWS_AHEAD
+        )
+        m.submodules.rows = rows = SyncFIFO(
+            width=len(unpacker.rows.payload.as_value()), depth=ROWS_AHEAD
+        )
+        row = walker.rows.payload
+        command = walker.command.payload.fields
+        room = fills.w_rdy & rows.w_rdy
+        push = walker.rows.valid & addresses.rows.ready & room
+        fill = data.View(unpacker.fills.payload.shape(), fills.w_data)
+        cut = data.View(unpacker.row_layout, rows.w_data)
+        slots = Mux(command.space == Space.WEIGHTS, self._slots[Space.WEIGHTS], 4)
+        slots = Mux(command.space == Space.SCRATCHPAD, self._slots[Space.SCRATCHPAD], slots)
+        step = Signal(STEP_BITS)
+        m.d.sync += step.eq(Mux(command.pack_step != 0, command.pack_step, slots))
+        m.d.comb += [
+            walker.rows.ready.eq(addresses.rows.ready & room),
+            addresses.rows.valid.eq(walker.rows.valid & room),
+            addresses.rows.payload.address.eq(row.address),
+            addresses.rows.payload.span.eq(row.span),
+            fills.w_en.eq(push),
+            rows.w_en.eq(push),
+            *describe_row(
+                fill,
+                cut.row.place,
+                row.address,
+                row.span,
+                command.pack_lead,
+                command.pack_tail,
+                command.pack_value,
+            ),
+            *copy_row(cut.row, row),
+            cut.step.eq(step),
+            unpacker.fills.valid.eq(fills.r_rdy),
+            unpacker.fills.payload.as_value().eq(fills.r_data),
+            fills.r_en.eq(unpacker.fills.ready),
+            unpacker.rows.valid.eq(rows.r_rdy),
+            unpacker.rows.payload.as_value().eq(rows.r_data),
+            rows.r_en.eq(unpacker.rows.ready),
+        ]
 
     def _watch_responses(self, m: Module, addresses: AddressChannel) -> None:
         beat = Signal()

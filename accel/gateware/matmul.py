@@ -49,6 +49,8 @@ class MatmulEngine(wiring.Component):
         In command order; a read accepted in the next cycle sees the sums.
     busy : Out(1)
         From the cycle after a command is accepted until the cycle that its completion is in.
+    starved : Out(1)
+        Only the weights of the next tile are missing.
     scratchpad : Out(ReadPort(clog2(scratchpad_words), 8 * rows)), one per group
         `request.ready` must always be high, the response comes SCRATCHPAD_LATENCY cycles later.
     weights : Out(ReadPort(clog2(weight_words), 8 * cols))
@@ -97,6 +99,7 @@ class MatmulEngine(wiring.Component):
                 "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.MATMUL]))),
                 "complete": Out(Completion),
                 "busy": Out(1),
+                "starved": Out(1),
                 "scratchpad": Out(ReadPort(self._scratchpad_width, unsigned(8 * rows))).array(
                     groups
                 ),
@@ -139,6 +142,7 @@ class MatmulEngine(wiring.Component):
             loader.start.eq(streamer.start),
             loader.last.eq(streamer.last),
             streamer.loaded.eq(loader.loaded),
+            self.starved.eq(streamer.starved),
             self.weights_burst.eq(loader.burst),
             array.load.eq(loader.load),
             array.weights.eq(loader.data),

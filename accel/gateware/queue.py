@@ -47,6 +47,8 @@ class CommandQueue(wiring.Component):
         Bit per producing engine: its counter towards this engine is not zero.
     take : Out(4)
         One cycle: take a token from these producers.
+    missing : Out(4)
+        Bit per engine for whose token, or completion, the next command waits.
     engine_busy : In(1)
     command : Out(stream.Signature(CommandLayout(command)))
     empty : Out(1)
@@ -68,6 +70,7 @@ class CommandQueue(wiring.Component):
                 "entries": In(stream.Signature(QueueEntry)),
                 "available": In(4),
                 "take": Out(4),
+                "missing": Out(4),
                 "engine_busy": In(1),
                 "command": Out(stream.Signature(CommandLayout(command))),
                 "empty": Out(1),
@@ -95,6 +98,8 @@ class CommandQueue(wiring.Component):
         own = 1 << int(self._command.engine)
         ready_mask = Signal(4)
         m.d.comb += ready_mask.eq((self.available & ~own) | (Mux(self.engine_busy, 0, own)))
+        with m.If(head_valid & head.push):
+            m.d.comb += self.missing.eq(wait_mask & ~ready_mask)
         output_free = Signal()
         m.d.comb += output_free.eq(~self.command.valid | self.command.ready)
         with m.If(self.command.ready):

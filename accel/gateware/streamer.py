@@ -55,6 +55,8 @@ class Streamer(wiring.Component):
         The next tile's first word may be requested in this cycle.
     start, last : Out(1)
         It is requested; it belongs to the command's last tile.
+    starved : Out(1)
+        It could be requested, but for `loaded`.
     scratchpad : Out(ReadPort(address_width, 8 * rows)), a list, one per group
         `request.ready` must always be high. Words outside the image are read too, and ignored;
         so are words of groups that the command does not have.
@@ -91,6 +93,7 @@ class Streamer(wiring.Component):
                 "loaded": In(1),
                 "start": Out(1),
                 "last": Out(1),
+                "starved": Out(1),
                 "scratchpad": Out(ReadPort(address_width, unsigned(8 * rows))).array(groups),
                 "control": Out(self._control),
                 "swap": Out(1),
@@ -175,6 +178,7 @@ class Streamer(wiring.Component):
             nest.step.eq(step),
             step.eq(running & (~first | self.loaded)),
             self.start.eq(running & first & self.loaded),
+            self.starved.eq(running & first & ~self.loaded),
             self.last.eq(nest.last[2:].all()),
         ]
         with m.If(under_way != 0):

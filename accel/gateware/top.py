@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect
 from amaranth.utils import ceil_log2
 
 from accel.config import Config
+from accel.gateware.activity import ActivityMonitor
 from accel.gateware.axi import AXI4LiteSignature, AXI4Signature
 from accel.gateware.controller import Controller
 from accel.gateware.csr import ControlRegisters
@@ -60,6 +61,7 @@ class Accelerator(wiring.Component):
             cols=config.cols,
             lanes=config.lanes,
             bus_bytes=config.bus_bytes,
+            counters=config.counters,
         )
         # After a fault, CONTROL.CLEAR puts everything behind the registers into its first state.
         restart = ResetInserter(control.clear)
@@ -167,6 +169,14 @@ class Accelerator(wiring.Component):
         connect(m, vector.acc, matmul.acc_read)
         m.d.comb += weights.burst.eq(matmul.weights_burst)
         self._connect_bus(m, load, store)
+        if config.counters:
+            m.submodules.monitor = monitor = ActivityMonitor()
+            m.d.comb += [
+                monitor.held.eq(controller.waits | dispatcher.blocked),
+                control.activity.eq(monitor.activity),
+                control.events.eq(monitor.events),
+            ]
+            self._monitor(m, monitor, engines, queues)
         return m
 
     def _connect_control(self, m, control, controller, engines, tokens) -> None:
@@ -201,6 +211,21 @@ class Accelerator(wiring.Component):
             m.d.comb += [
                 control.engine_fault.valid.eq(1),
                 control.engine_fault.cause.eq(int(Cause.TOKEN_OVERFLOW)),
+            ]
+
+    def _monitor(self, m, monitor, engines, queues) -> None:
+        """Tell the monitor what the engines do."""
+        matmul = engines[Engine.MATMUL]
+        m.d.comb += [
+            monitor.streams.eq(matmul.scratchpad[0].request.valid),
+            monitor.starved.eq(matmul.starved),
+            monitor.taken.eq(matmul.command.valid | ~matmul.command.ready),
+            monitor.missing.eq(queues[Engine.MATMUL].missing),
+        ]
+        for engine, unit in engines.items():
+            m.d.comb += [
+                monitor.busy[engine].eq(unit.busy | unit.command.valid),
+                monitor.waiting[engine].eq(queues[engine].missing.any()),
             ]
 
     def _connect_bus(self, m, load, store) -> None:

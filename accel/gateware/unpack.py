@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
+from accel.gateware.bytebuffer import ByteBuffer
+from accel.gateware.filler import FillRow, RowFiller
 from accel.gateware.rows import ChipRow
 from accel.isa import Space
 
-__all__ = ["BeatUnpacker", "Unpacked"]
+__all__ = ["STEP_BITS", "BeatUnpacker", "CutRow", "Unpacked"]
+
+STEP_BITS = 8
+"""Bits of the distance between two words' first bytes."""
+
+_POSITION_BITS = 10
+"""Bits of a place in the stream of bytes: twice the longest step and what the buffer holds."""
 
 
 class Unpacked(data.StructLayout):
@@ -44,8 +53,34 @@ class Unpacked(data.StructLayout):
         )
 
 
+class CutRow(data.StructLayout):
+    """How a row's stream of bytes, padding included, is cut into words.
+
+    Parameters
+    ----------
+    chip_width : int
+        Bits of an on-chip address.
+    bus_bytes : int
+
+    Fields
+    ------
+    row : ChipRow
+        `place`: where in its first beat the stream begins.
+    step : unsigned(STEP_BITS)
+        Bytes from one word's first byte to the next one's.
+    """
+
+    def __init__(self, chip_width: int, bus_bytes: int) -> None:
+        place = ChipRow(chip_width, ceil_log2(bus_bytes))
+        super().__init__({"row": place, "step": unsigned(STEP_BITS)})
+
+
 class BeatUnpacker(wiring.Component):
-    """Cuts beats into words where slots are narrow, joins beats to words where they are wide.
+    """Cuts rows of bytes into words, which may overlap.
+
+    All of a row's beats, padding included, go through one ring of bytes; a word is as many bytes of
+    it as its space's slot, from any byte on. So unaligned rows, slots narrower and wider than the
+    bus, and the windows of a convolution are the same to it.
 
     Parameters
     ----------
@@ -58,9 +93,10 @@ class BeatUnpacker(wiring.Component):
 
     Members
     -------
-    rows : In(stream.Signature(ChipRow))
-        The rows whose beats arrive, in order. `place`: where in its first beat a row starts, in
-        units of four bytes.
+    fills : In(stream.Signature(FillRow))
+        The rows whose beats arrive, in order.
+    rows : In(stream.Signature(CutRow))
+        The same rows. Their stream holds the last word's slot to its end.
     beats : In(stream.Signature(8 * bus_bytes))
     words : Out(Unpacked(chip_width, largest slot))
         A register.
@@ -71,17 +107,18 @@ class BeatUnpacker(wiring.Component):
 
     Latency
     -------
-    One cycle from a word's last beat to the word; no cycle is lost between words or rows. One
-    beat per cycle where slots are as wide as the bus or wider, else one word per cycle.
+    Three cycles from a word's last beat to the word; no cycle is lost between words or rows. One
+    beat per cycle where words step by a beat or more, else one word per cycle.
     """
 
     def __init__(self, *, bus_bytes: int, chip_width: int, slots: Mapping[Space, int]) -> None:
         self._bus_bytes = bus_bytes
         self._slots = dict(slots)
         self._word_bytes = max(slots.values())
-        self.row_layout = ChipRow(chip_width, (bus_bytes // 4 - 1).bit_length())
+        self.row_layout = CutRow(chip_width, bus_bytes)
         super().__init__(
             {
+                "fills": In(stream.Signature(FillRow(bus_bytes))),
                 "rows": In(stream.Signature(self.row_layout)),
                 "beats": In(stream.Signature(8 * bus_bytes)),
                 "words": Out(Unpacked(chip_width, self._word_bytes)),
@@ -92,85 +129,98 @@ class BeatUnpacker(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bus = self._bus_bytes
-        parts = max(1, self._word_bytes // bus)
+        bus_bits = ceil_log2(self._bus_bytes)
+        m.submodules.filler = filler = RowFiller(
+            bus_bytes=self._bus_bytes, beat_bits=_POSITION_BITS - bus_bits
+        )
+        m.submodules.buffer = buffer = ByteBuffer(
+            beat_bytes=self._bus_bytes, word_bytes=self._word_bytes
+        )
+        wiring.connect(m, wiring.flipped(self.fills), filler.rows)
+        wiring.connect(m, wiring.flipped(self.beats), filler.beats)
 
         row_valid = Signal()
-        row = Signal(self.row_layout)  # the words of it that are to come
-        part = Signal(range(parts))
+        cut = Signal(self.row_layout)  # the words of it that are to come
+        row = cut.row
         space = Signal(4)  # one hot
+        place = Signal(_POSITION_BITS)  # the next word's first byte
+        behind = Signal(_POSITION_BITS)  # the byte behind its last one
 
+        written = Cat(Const(0, bus_bits), filler.beat)
+        lacking = Signal(signed(_POSITION_BITS))
+        held = Signal(signed(_POSITION_BITS))
+        move = Signal()
         take = Signal()
-        word_done = Signal()
-        beat_done = Signal()
         row_done = Signal()
-        next_place = Signal(len(row.place) + 1)
         m.d.comb += [
-            take.eq(row_valid & self.beats.valid & (~self.valid | self.ready).all()),
-            next_place.eq(row.place + self._per_space(space, lambda slot: min(slot, bus) // 4)),
-            word_done.eq(part == self._per_space(space, lambda slot: max(1, slot // bus) - 1)),
-            row_done.eq(word_done & row.single),
-            beat_done.eq(next_place[-1] | row_done),
-            self.beats.ready.eq(take & beat_done),
-            self.rows.ready.eq(~row_valid | (take & row_done)),
+            lacking.eq(behind - written),
+            held.eq(written - place),
+            move.eq((~self.valid | self.ready).all()),
+            # Not more than zero: all of the word is there.
+            take.eq(row_valid & (lacking[-1] | (lacking == 0)) & move),
+            row_done.eq(take & row.single),
+            buffer.write.eq(filler.write),
+            buffer.beat.eq(filler.beat),
+            buffer.data.eq(filler.data),
+            buffer.move.eq(move),
+            buffer.place.eq(place),
         ]
+        # A cycle late, in which a beat more may come, and the word's first beat counts whole.
+        m.d.sync += filler.room.eq(~row_valid | (held <= buffer.capacity - 3 * self._bus_bytes))
 
-        with m.If((~self.valid | self.ready).all()):
-            m.d.sync += self.valid.eq(Mux(take & word_done, space, 0))
+        begin = Signal()
+        m.d.comb += [
+            begin.eq(self.rows.valid & filler.starts.valid & (~row_valid | row_done)),
+            self.rows.ready.eq(begin),
+            filler.starts.ready.eq(begin),
+        ]
         with m.If(take):
-            self._load_word(m, row.place, part)
             m.d.sync += [
-                row.place.eq(next_place),
-                part.eq(Mux(word_done, 0, part + 1)),
-                self.words.address.eq(row.chip),
-                self.words.last.eq(row.last & row.single),
-                self.words.post.eq(row.post),
-                self.words.stamp.eq(row.stamp),
+                place.eq(place + cut.step),
+                behind.eq(behind + cut.step),
+                row.chip.eq(row.chip + 1),
+                row.more.eq(row.more - 1),
+                row.single.eq(row.more == 1),
             ]
-            with m.If(word_done):
-                m.d.sync += [
-                    row.chip.eq(row.chip + 1),
-                    row.more.eq(row.more - 1),
-                    row.single.eq(row.more == 1),
-                ]
-        with m.If(self.rows.ready):
+        with m.If(row_done):
+            m.d.sync += row_valid.eq(0)
+        with m.If(begin):
+            start = Cat(self.rows.payload.row.place, filler.starts.payload)
+            chosen = Const(1) << self.rows.payload.row.space
             m.d.sync += [
-                row_valid.eq(self.rows.valid),
-                row.eq(self.rows.payload),
-                space.eq(Const(1) << self.rows.payload.space),
+                row_valid.eq(1),
+                cut.eq(self.rows.payload),
+                space.eq(chosen),
+                place.eq(start),
+                behind.eq(start + per_space(chosen, self._slots)),
             ]
+        self._deliver(m, take, move, row, space)
+        m.d.comb += self.words.data.eq(buffer.word)
         return m
 
-    def _per_space(self, space, value):
-        """OR of the constants `value(slot)`, each behind its space's select bit."""
-        result = Const(0)
-        for s, slot in self._slots.items():
-            constant = value(slot)
-            result = result | (space[s].replicate(max(1, constant.bit_length())) & constant)
-        return result
-
-    def _load_word(self, m: Module, place: Signal, part: Signal) -> None:
-        bus = self._bus_bytes
-        beat = self.beats.payload
-        for unit in range(self._word_bytes // 4):
-            lane = self.words.data.word_select(unit, 32)
-            own_part, own_unit = divmod(unit, bus // 4)
-            # The places where a word with this unit can start: only narrow slots move.
-            starts = {0}
-            for slot in self._slots.values():
-                if 4 * unit < slot < bus:
-                    starts |= set(range(0, bus // 4, slot // 4))
-            source = _select({s: beat.word_select(own_unit + s, 32) for s in starts}, place)
-            with m.If(part == own_part):
-                m.d.sync += lane.eq(source)
+    def _deliver(self, m: Module, take: Signal, move: Signal, row: data.View, space) -> None:
+        """Let a word's address and space follow its bytes through the buffer's two stages."""
+        coming = Signal(4)
+        names = ("address", "last", "post", "stamp")
+        coming_word = {n: Signal.like(self.words[n], name=f"coming_{n}") for n in names}
+        values = {
+            "address": row.chip,
+            "last": row.last & row.single,
+            "post": row.post,
+            "stamp": row.stamp,
+        }
+        with m.If(move):
+            m.d.sync += [coming.eq(Mux(take, space, 0)), self.valid.eq(coming)]
+            for name in names:
+                m.d.sync += [
+                    coming_word[name].eq(values[name]),
+                    self.words[name].eq(coming_word[name]),
+                ]
 
 
-def _select(cases, index):
-    """Entry of `cases` whose key is `index`; anything for other indices."""
-    keys = sorted(cases)
-    if len(keys) == 1:
-        return cases[keys[0]]
-    bit = max(k.bit_length() for k in keys) - 1
-    low = {k: v for k, v in cases.items() if not k >> bit & 1}
-    high = {k & ~(1 << bit): v for k, v in cases.items() if k >> bit & 1}
-    return Mux(index[bit], _select(high, index), _select(low, index))
+def per_space(space, values: Mapping[Space, int]):
+    """OR of the constants, each behind its space's bit of the one-hot `space`."""
+    result = Const(0)
+    for s, constant in values.items():
+        result = result | (space[s].replicate(max(1, constant.bit_length())) & constant)
+    return result

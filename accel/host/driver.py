@@ -1,6 +1,6 @@
 """The driver: loads an image on a device and runs it, by the sequence of docs/architecture.md."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,18 @@ import numpy.typing as npt
 from accel.errors import DeviceError, ImageError
 from accel.host.device import Device
 from accel.image import Image
-from accel.isa import ISA_VERSION
-from accel.regmap import ID_VALUE, Cause, Control, Status, address
+from accel.isa import ISA_VERSION, Engine
+from accel.regmap import (
+    ID_VALUE,
+    STAMP_COUNTER,
+    STAMP_COUNTER_SHIFT,
+    STAMPS,
+    Activity,
+    Cause,
+    Control,
+    Status,
+    address,
+)
 
 __all__ = ["Driver", "RunStats"]
 
@@ -33,6 +43,13 @@ class RunStats:
         Data beats on the memory port.
     instructions : int
         Retired by the controller.
+    activities : tuple of int
+        Cycles of each Activity; they sum to `cycles`. Empty where the hardware has no counters.
+    stamp_activities : tuple of tuple of int
+        The same at each stamp: they sum to its cycles.
+    engine_busy, engine_waiting : tuple of int
+        By Engine: cycles with a command on offer or under way, and with none while the next one
+        waited for tokens. Empty without counters.
     """
 
     cycles: int
@@ -40,6 +57,10 @@ class RunStats:
     read_beats: int
     write_beats: int
     instructions: int
+    activities: tuple[int, ...] = ()
+    stamp_activities: tuple[tuple[int, ...], ...] = ()
+    engine_busy: tuple[int, ...] = ()
+    engine_waiting: tuple[int, ...] = ()
 
 
 class Driver:
@@ -154,17 +175,39 @@ class Driver:
         )
 
     def _read_stats(self) -> RunStats:
-        stamps = []
-        for index in range(min(self._read("STAMP_COUNT"), 256)):
-            self._write("STAMP_INDEX", index)
-            stamps.append(self._read("STAMP"))
+        count = min(self._read("STAMP_COUNT"), STAMPS)
+        stamps = self._read_stamps(range(count))
+        stamp_activities: tuple[tuple[int, ...], ...] = ()
+        counters: tuple[int, ...] = ()
+        if self._device.config.counters:
+            selects = [STAMP_COUNTER | activity << STAMP_COUNTER_SHIFT for activity in Activity]
+            stamp_activities = tuple(
+                self._read_stamps(select | index for select in selects) for index in range(count)
+            )
+            counters = tuple(map(self._read_counter, range(len(Activity) + 2 * len(Engine))))
+        engines = counters[len(Activity) :]
         return RunStats(
             cycles=self._read("CYCLES") | self._read("CYCLES_HIGH") << 32,
-            stamps=tuple(stamps),
+            stamps=stamps,
             read_beats=self._read("READ_BEATS"),
             write_beats=self._read("WRITE_BEATS"),
             instructions=self._read("INSTRUCTIONS"),
+            activities=counters[: len(Activity)],
+            stamp_activities=stamp_activities,
+            engine_busy=engines[: len(Engine)],
+            engine_waiting=engines[len(Engine) :],
         )
+
+    def _read_stamps(self, indices: Iterable[int]) -> tuple[int, ...]:
+        values = []
+        for index in indices:
+            self._write("STAMP_INDEX", index)
+            values.append(self._read("STAMP"))
+        return tuple(values)
+
+    def _read_counter(self, index: int) -> int:
+        self._write("COUNTER_INDEX", index)
+        return self._read("COUNTER")
 
     def _read(self, name: str) -> int:
         return self._device.read_register(address(name))

@@ -189,8 +189,8 @@ class Matmul(Action):
         counts, cols = self._counts, self._config.cols
         sums = np.zeros((counts[1], counts[0], cols), np.int64)
         for group in range(self._groups):
-            words = self._gather(spaces, group).astype(np.int64)
-            words = words.reshape(counts[1], counts[0], self.tiles, cols)
+            shape = (counts[1], counts[0], self.tiles, cols)
+            words = self._gather(spaces, group).astype(np.int64).reshape(shape)
             first = group * self._taps
             end = self._config.rows if group + 1 == self._groups else first + self._taps
             for row in range(first, end):
@@ -201,7 +201,8 @@ class Matmul(Action):
                 require(back <= self._skip, f"row {row} weighs words before the first of a row")
                 moved = words[:, : counts[0] - back] * tap
                 sums[:, back:] += moved.sum(axis=2)
-        return sums[:, self._skip :: self._stride].reshape(self.pixels, cols)
+        chosen: Offsets = sums[:, self._skip :: self._stride].reshape(self.pixels, cols)
+        return chosen
 
 
 def _check_mode(config: Config, groups: int, taps: int) -> None:
