@@ -58,7 +58,8 @@ class Config:
     program_bytes : int
         Program memory of the controller; a power of two, 1 KiB to 64 KiB.
     queue_depth : int
-        Register writes that each engine's command queue holds; a power of two, 4 to 64.
+        Register writes that each engine's command queue holds; a power of two, 4 to 64. The load
+        engine's holds four times as many, so that loads can be issued well ahead of their use.
     reads_in_flight : int
         Read bursts that the load engine keeps outstanding, 1 to 16.
     counters : bool
@@ -66,6 +67,9 @@ class Config:
     target : str
         Multipliers: "ecp5" names the MULT18X18D block with its registers (simulators see plain
         Verilog), "generic" leaves all to the synthesis tool.
+    dsp_cells : int
+        Cells of the array that may have a DSP block, on target "ecp5"; the others multiply in
+        lookup tables, for parts with fewer blocks than rows * cols.
     name : str
         Preset or file name; not part of the fingerprint.
 
@@ -89,6 +93,7 @@ class Config:
     reads_in_flight: int = 4
     counters: bool = True
     target: str = "generic"
+    dsp_cells: int = 1024
     name: str = "custom"
 
     def __post_init__(self) -> None:
@@ -133,6 +138,7 @@ class Config:
             self.target in TARGETS,
             f"target must be one of {', '.join(TARGETS)}, not {self.target}",
         )
+        _require(self.dsp_cells >= 0, f"dsp_cells must be 0 or more, not {self.dsp_cells}")
         least = 4 * max(self.rows, 12)
         _require(
             self.weight_words >= least,
@@ -179,6 +185,11 @@ class Config:
     def macs_per_cycle(self) -> int:
         """Peak multiply-accumulates per cycle."""
         return self.rows * self.cols
+
+    @property
+    def load_queue_depth(self) -> int:
+        """Register writes that the load engine's command queue holds."""
+        return 4 * self.queue_depth
 
     @property
     def groups(self) -> int:
@@ -260,6 +271,8 @@ PRESETS: dict[str, Config] = {
             weight_bytes=65536,
             lanes=16,
             target="ecp5",
+            # Of 156 blocks in an ECP5-85F the lanes take 64, the controller one.
+            dsp_cells=90,
         ),
         Config(
             name="large",

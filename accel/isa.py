@@ -313,10 +313,10 @@ _DMA_FIELDS = (
 
 _PACK_FIELDS = (
     _u("pack_bytes", 8, 16, "packing: bytes of a row in memory, at least 1"),
-    _u("pack_lead", 8, 8, "packing: pad bytes in front of them", lsb=16),
+    _u("pack_lead", 8, 6, "packing: pad bytes in front of them", lsb=16),
     _s("pack_value", 8, 8, "packing: the pad byte", lsb=24),
-    _u("pack_step", 9, 8, "packing: bytes from one word's first byte to the next one's; 0: none"),
-    _u("pack_tail", 9, 8, "packing: pad bytes behind the row's", lsb=8),
+    _u("pack_step", 9, 6, "packing: bytes from one word's first byte to the next one's; 0: none"),
+    _u("pack_tail", 9, 6, "packing: pad bytes behind the row's", lsb=8),
 )
 
 COMMANDS: dict[Engine, Command] = {

@@ -132,7 +132,7 @@ REGISTERS: tuple[Register, ...] = (
         0x5C,
         "ro",
         "value of CYCLES when that command completed, or cycles of an Activity until then; "
-        "stamps within 16 cycles of the one before may be taken later",
+        "with counters, stamps within 17 cycles of the one before are taken late",
     ),
     Register(
         "COUNTER_INDEX",

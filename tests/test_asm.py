@@ -126,7 +126,7 @@ def test_no_two_instructions_overlap() -> None:
         (asm.ecall, (1,), "ecall takes no operands, not 1 values"),
         (asm.tset, (4, 0, 0, 0), "tset: engine must be from 0 to 3, not 4"),
         (asm.tset, (Engine.VECTOR, 11, 0, 0), "tset: pair of VECTOR must be from 0 to 10, not 11"),
-        (asm.tadd, (Engine.LOAD, 4, 0, 0), "tadd: pair of LOAD must be from 0 to 3, not 4"),
+        (asm.tadd, (Engine.LOAD, 5, 0, 0), "tadd: pair of LOAD must be from 0 to 4, not 5"),
         (asm.tpush, (Engine.LOAD, 16), "tpush: wait must be from 0 to 15, not 16"),
         (asm.tpush, (Engine.STORE, 0, 8), "tpush: post mask of STORE must not name itself"),
         (asm.twait, (16,), "twait: mask must be from 0 to 15, not 16"),

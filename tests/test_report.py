@@ -47,6 +47,9 @@ def test_keys_and_values_are_those_that_scripts_rely_on():
         "utilization": 1000 / 1600,
         "bytes_read": 40,
         "bytes_written": 12,
+        "engines": dict.fromkeys(
+            ("load", "matmul", "vector", "store"), {"busy": None, "waiting": None}
+        ),
     }
     assert list(layers[0]) == [
         *("index", "name", "op", "engine", "macs", "cycles", "busy", "stalls", "utilization"),

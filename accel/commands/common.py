@@ -13,14 +13,17 @@ from rich.table import Table
 from accel.config import PRESETS, Config
 from accel.errors import AccelError, InputError, ModelError
 from accel.image import MAGIC, Image, write_atomically
+from accel.report import STALLS
 
 __all__ = [
     "CommandParsers",
     "add_command",
     "add_config",
+    "all_causes",
     "array_bytes",
     "check_output",
     "console",
+    "largest_stall",
     "layer_table",
     "load_image",
     "natural",
@@ -156,26 +159,50 @@ def load_image(path: Path, config: str | None) -> tuple[Image, bytes | None]:
         return compile_model(path, chosen or "small"), content
 
 
+def largest_stall(layer: dict[str, Any]) -> str:
+    """Return the largest reason for which a layer's engine waited, with its share of the cycles."""
+    stalls: dict[str, int | None] = layer["stalls"]
+    cause = max(stalls, key=lambda name: stalls[name] or 0)
+    return f"{cause} {stalls[cause] / layer['cycles']:.1%}" if stalls[cause] else ""
+
+
 def layer_table(report: dict[str, Any]) -> Table:
     """Return the report's layers as a table for the terminal."""
+    counted = any(layer["busy"] is not None for layer in report["layers"])
+    headings = {
+        "layer": "left",
+        "operator": "left",
+        "engine": "left",
+        "MACs": "right",
+        "cycles": "right",
+        "utilization": "right",
+    }
+    if counted:
+        headings |= {"busy": "right", "largest stall": "left"}
     table = Table(box=None, pad_edge=False)
-    for heading, justify in (
-        ("layer", "left"),
-        ("operator", "left"),
-        ("engine", "left"),
-        ("MACs", "right"),
-        ("cycles", "right"),
-        ("utilization", "right"),
-    ):
+    for heading, justify in headings.items():
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
 
     def row(name: str, op: str, engine: str, values: dict[str, Any]) -> None:
         used = f"{values['utilization']:.1%}" if values["macs"] and values["cycles"] else ""
         cycles = "" if values["cycles"] is None else f"{values['cycles']:,}"
-        table.add_row(name, op, engine, f"{values['macs']:,}", cycles, used)
+        cells = [name, op, engine, f"{values['macs']:,}", cycles, used]
+        if counted:
+            busy = f"{values['busy'] / values['cycles']:.1%}" if values["cycles"] else ""
+            cells += [busy, largest_stall(values)]
+        table.add_row(*cells)
 
     for layer in report["layers"]:
         row(str(layer["index"]), layer["op"], layer["engine"], layer)
     table.add_section()
-    row("all", "", "", report)
+    row("all", "", "", report | all_causes(report))
     return table
+
+
+def all_causes(report: dict[str, Any]) -> dict[str, Any]:
+    """Return "busy" and "stalls" of all layers together."""
+    layers = report["layers"]
+    return {
+        "busy": sum(layer["busy"] or 0 for layer in layers),
+        "stalls": {name: sum(x["stalls"][name] or 0 for x in layers) for name in STALLS},
+    }

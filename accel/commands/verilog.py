@@ -15,7 +15,7 @@ from accel.commands.common import (
 from accel.config import Config
 from accel.errors import AccelError
 from accel.progress import progress
-from accel.regmap import REGISTERS, Cause, Control, Status
+from accel.regmap import REGISTERS, Activity, Cause, Control, Status
 
 __all__ = ["add_parser", "c_header", "execute", "instantiation"]
 
@@ -60,7 +60,12 @@ def c_header(name: str, config: Config) -> str:
     for register in REGISTERS:
         lines.append(f"/* {register.access}: {register.doc} */")
         lines.append(f"#define {prefix}_{register.name} 0x{register.offset:02x}u")
-    for title, values in (("CONTROL", Control), ("STATUS", Status), ("CAUSE", Cause)):
+    for title, values in (
+        ("CONTROL", Control),
+        ("STATUS", Status),
+        ("CAUSE", Cause),
+        ("ACTIVITY", Activity),
+    ):
         lines.append("")
         for member in values:
             lines.append(f"#define {prefix}_{title}_{member.name} {member.value}u")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from accel.compiler.constants import ALIGNMENT, ConstantPool
 from accel.compiler.emit import Emitter
+from accel.compiler.hoist import branches_first, hoist
 from accel.compiler.layers import (
     ControllerLayer,
     ConvLayer,
@@ -16,7 +17,7 @@ from accel.compiler.layers import (
 from accel.compiler.lower import lower
 from accel.compiler.placement import Placement, place
 from accel.compiler.regions import MemoryMap
-from accel.compiler.schedule import order
+from accel.compiler.schedule import Step, order
 from accel.compiler.tile import DeviceLayer, groups_of
 from accel.config import Config
 from accel.errors import ModelError
@@ -34,7 +35,7 @@ def build_image(network: Network, config: Config) -> Image:
     ModelError
         When a layer does not fit the configuration.
     """
-    device = [x for x in network.layers if not isinstance(x, ReshapeLayer)]
+    device = branches_first([x for x in network.layers if not isinstance(x, ReshapeLayer)])
     if not device:
         raise ModelError(f"{network.name}: no operator of the model runs on the accelerator")
     placement = place(device, config)
@@ -47,9 +48,10 @@ def build_image(network: Network, config: Config) -> Image:
         maps[storage] = _memory_map(item, constants.add(packed.pack(values)), config)
     emitter = Emitter(config, placement, maps, constants)
     emitter.emit(device)
-    order(emitter.steps)
+    steps = hoist(emitter.steps)
+    order(steps)
     program_address = constants.end
-    program = lower(emitter.steps, config.program_words, program_address)
+    program = lower(steps, config.program_words, program_address)
     constants.add(program.data)
     return Image(
         config=config,
@@ -60,7 +62,11 @@ def build_image(network: Network, config: Config) -> Image:
         segments=(Segment(address=constants.base, data=constants.data()),),
         inputs=tuple(_tensor(p, maps[p.map.storage], config) for p in network.inputs),
         outputs=tuple(_tensor(p, maps[p.map.storage], config) for p in network.outputs),
-        layers=tuple(_report_layers(network.layers)),
+        layers=tuple(
+            _report_layers(
+                network.layers, [s.layer for s in steps if isinstance(s, Step) and s.stamp]
+            )
+        ),
     )
 
 
@@ -114,10 +120,16 @@ def _tensor(port: Port, place_: MemoryMap, config: Config) -> Tensor:
     )
 
 
-def _report_layers(layers: tuple[Layer, ...]) -> list[ImageLayer]:
-    """Return a row per operator: several layers of one operator are one, with one stamp."""
+def _report_layers(layers: tuple[Layer, ...], stamped: list[int]) -> list[ImageLayer]:
+    """Return a row per operator: several layers of one operator are one, with one stamp.
+
+    Parameters
+    ----------
+    layers : tuple of Layer
+    stamped : list of int
+        Indices of operators in the order of their stamps.
+    """
     rows: list[ImageLayer] = []
-    stamp = 0
     for number, layer in enumerate(layers):
         if number + 1 < len(layers) and layers[number + 1].index == layer.index:
             continue
@@ -138,8 +150,7 @@ def _report_layers(layers: tuple[Layer, ...]) -> list[ImageLayer]:
                 op=layer.op,
                 engine=engine,
                 macs=sum(other.macs for other in same),
-                stamp=stamp if working else None,
+                stamp=stamped.index(layer.index) if working else None,
             )
         )
-        stamp += bool(working)
     return rows

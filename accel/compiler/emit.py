@@ -34,6 +34,9 @@ from accel.isa import PARAM_WORDS, TABLE_WORDS, Engine, Operation, Space
 
 __all__ = ["Emitter"]
 
+RUN_WORDS = 512
+"""Weight words that one load brings at most, where it brings several blocks."""
+
 WINDOW = 0x4000_0000
 """Where the controller sees the scratchpad."""
 
@@ -72,6 +75,7 @@ class Emitter:
         # A first part's parameters outlive the parts behind it: they get a place of their own.
         self._param_base = config.weight_words - PARAM_SLOTS * PARAM_WORDS
         self._weights = Slots(0, 0, 0, 1)
+        self._blocks: list[ConvBlock] = []
         self._chunks = 0
         self._layer = 0
 
@@ -218,6 +222,7 @@ class Emitter:
     def _conv(self, layer: ConvLayer, plan: ConvPlan, area: int) -> None:
         inputs, outputs = self._stream_slots(plan, area, 1)
         blocks = self._constants.conv_blocks(layer, plan, self._config)
+        self._blocks = blocks
         self._begin_weights(plan)
         rows, cols = layer.results
         tiles = [
@@ -248,11 +253,11 @@ class Emitter:
 
     def _begin_weights(self, plan: ConvPlan) -> None:
         """Lay out the weight memory for a layer, behind the last layer's blocks if there is room."""
-        sizes = [
-            part.tiles * self._config.rows + (PARAM_WORDS if len(parts) == 1 else 0)
-            for parts in plan.parts
-            for part in parts
-        ]
+        rows = self._config.rows
+        if plan.whole_blocks:
+            sizes = [plan.block_words(group, rows) for group in range(len(plan.parts))]
+        else:
+            sizes = [part.tiles * rows for parts in plan.parts for part in parts]
         block, wanted = max(sizes), len(sizes)
         start = self._weights.stop
         if start + min(wanted, 2) * block > self._param_base:
@@ -292,7 +297,10 @@ class Emitter:
         config = self._config
         acc = (self._chunks % 2) * config.acc_depth
         parts = plan.parts[group]
-        params = self._load_params(block) if len(parts) > 1 else None
+        if plan.whole_blocks:
+            param_address = self._load_blocks(layer, plan, group)
+        else:
+            param_address = self._load_params(block)
         self._chunks += 1
         first_index = sum(len(p) for p in plan.parts[:group])
         for number, part in enumerate(parts):
@@ -306,28 +314,73 @@ class Emitter:
             box = conv_box(layer, tile, read)
             margin = region_pitch(box.cols) - box.cols if part.filter else 0
             view = self._input_view(source, inputs, box, margin=margin)
-            key = (layer.index, id(layer), first_index + number)
-            if params is None:
-                words = PARAM_WORDS + part.tiles * config.rows
-                param_address = self._load_weights(key, first_index, block.address, words)
-                weight_address = param_address + PARAM_WORDS
+            if plan.whole_blocks:
+                weight_address = param_address + block.part_offsets[number]
             else:
-                param_address = params
                 weight_address = self._load_weights(
-                    key,
+                    (layer.index, id(layer), first_index + number),
                     first_index + number,
                     block.address + block.part_offsets[number] * config.weight_slot,
                     part.tiles * config.rows,
                 )
-            self._matmul(layer, tile, part, view, weight_address, acc, accumulate=number > 0)
+            for piece, skipped in self._pieces(part, number + 1 == len(parts) and group == 0):
+                self._matmul(
+                    layer,
+                    tile,
+                    piece,
+                    view,
+                    weight_address + skipped * config.rows,
+                    acc,
+                    accumulate=number > 0 or skipped > 0,
+                )
         channels = min(config.cols, layer.output.channels - group * config.cols)
         self._vector_conv(layer, tile, group, channels, acc, param_address, output)
         self._store_complete_planes(layer, tile, group, channels, output)
+
+    def _pieces(self, part: Part, first: bool) -> list[tuple[Part, int]]:
+        """Return a part's commands, each with the tiles before it.
+
+        A layer's first chunks leave the last channel group for a command of its own: it is the one
+        that the layer before may still be at work on.
+        """
+        if not first or part.ng == 1:
+            return [(part, 0)]
+        most, last = replace(part, ng=part.ng - 1), replace(part, g0=part.g0 + part.ng - 1, ng=1)
+        return [(most, 0), (last, most.tiles)]
 
     def _load_params(self, block: ConvBlock) -> int:
         address = self._param_base + (self._chunks % PARAM_SLOTS) * PARAM_WORDS
         self._load_constants(Space.WEIGHTS, "weights", block.address, address, PARAM_WORDS)
         return address
+
+    def _load_blocks(self, layer: ConvLayer, plan: ConvPlan, group: int) -> int:
+        """Return where a column group's whole block is; load it and some that follow if need be.
+
+        Blocks of one size that follow one another in memory are the rows of one load: what runs
+        ahead of its use is few commands then, however small the blocks.
+        """
+        found = self._weights.find((layer.index, id(layer), group))
+        if found is not None:
+            return found
+        words = plan.block_words(group, self._config.rows)
+        most = max(1, min(RUN_WORDS // words, self._weights.count // 2))
+        place, run = group % self._weights.count, 1
+        first = self._blocks[group].address
+        pitch = self._blocks[min(group + 1, len(self._blocks) - 1)].address - first
+        while run < most and group + run < len(plan.parts) and place + run < self._weights.count:
+            block = self._blocks[group + run]
+            alike = plan.block_words(group + run, self._config.rows) == words
+            if not alike or words != self._weights.block or block.address != first + run * pitch:
+                break
+            run += 1
+        addresses = [
+            self._weights.allocate((layer.index, id(layer), group + i), group + i)
+            for i in range(run)
+        ]
+        self._load_constants(
+            Space.WEIGHTS, "weights", first, addresses[0], words, stream=2, rows=run, pitch=pitch
+        )
+        return addresses[0]
 
     def _load_weights(self, key: tuple[int, int, int], index: int, source: int, words: int) -> int:
         found = self._weights.find(key)
@@ -338,19 +391,31 @@ class Emitter:
         return address
 
     def _load_constants(
-        self, space: Space, memory: str, source: int, address: int, words: int, stream: int = 3
+        self,
+        space: Space,
+        memory: str,
+        source: int,
+        address: int,
+        words: int,
+        stream: int = 3,
+        rows: int = 1,
+        pitch: int = 0,
     ) -> None:
+        """Load `rows` x `words` words: rows follow one another on-chip, `pitch` apart in memory."""
+        values = {
+            "memory_address": source,
+            "chip_address": address,
+            "words": words,
+            "space": int(space),
+            "rows": rows,
+            "planes": 1,
+        }
+        if rows > 1:
+            values |= {"memory_step_row": pitch, "chip_step_row": words}
         self._step(
             Engine.LOAD,
-            {
-                "memory_address": source,
-                "chip_address": address,
-                "words": words,
-                "space": int(space),
-                "rows": 1,
-                "planes": 1,
-            },
-            writes=[Span(memory, address, address + words)],
+            values,
+            writes=[Span(memory, address, address + rows * words)],
             stream=stream,
         )
 

@@ -169,15 +169,15 @@ class Slots:
 
     def __init__(self, start: int, size: int, block: int, most: int) -> None:
         self.count = max(1, min(most, size // max(block, 1)))
+        self.block = block
         self._start = start
-        self._block = block
         self._next = 0
         self._held: list[Hashable] = [None] * self.count
 
     @property
     def stop(self) -> int:
         """The address behind the last place."""
-        return self._start + self.count * self._block
+        return self._start + self.count * self.block
 
     def find(self, key: Hashable) -> int | None:
         """Return the address of a block that is still there."""
@@ -195,7 +195,7 @@ class Slots:
         return self._address(place)
 
     def _address(self, place: int) -> int:
-        return self._start + place * self._block
+        return self._start + place * self.block
 
 
 def composite(counts: list[int], strides: list[int]) -> list[int]:

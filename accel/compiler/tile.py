@@ -38,6 +38,11 @@ PARAM_SLOTS = 2
 ISSUE_CYCLES = 30
 """Cycles the controller needs to issue one chunk: a shorter chunk waits for it."""
 
+TURN_CYCLES = 30
+"""Cycles from matmul's last sum to the vector engine's first, and from its last back to matmul."""
+
+DENSE = 0.7
+"""Share of weight tiles with a weight from which on all are taken as if they had one."""
 
 ROW_CYCLES = 6
 """Cycles that each row of a transfer costs besides its beats."""
@@ -77,6 +82,8 @@ class ConvPlan:
         Results of a chunk.
     parts : tuple of tuple of Part
         By column group, the reduction in this order; one matmul command each.
+    whole_blocks : bool
+        A column group's parameters and tiles are loaded together, not part by part.
     groups_outer : bool
         Loop order: column groups outside (weights loaded once) or inside (inputs loaded once).
     whole_depth : bool
@@ -94,6 +101,7 @@ class ConvPlan:
     rows: int
     cols: int
     parts: tuple[tuple[Part, ...], ...]
+    whole_blocks: bool
     groups_outer: bool
     whole_depth: bool
     aligned: bool
@@ -101,6 +109,10 @@ class ConvPlan:
     output_block: int
     places: int
     cost: float
+
+    def block_words(self, group: int, rows: int) -> int:
+        """Return the weight words of a column group with its parameters."""
+        return PARAM_WORDS + sum(part.tiles for part in self.parts[group]) * rows
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,11 @@ def used_groups(layer: ConvLayer, rows: int, cols: int) -> tuple[tuple[Part, ...
                     runs.append(Part(source, 0, kh, 0, kw, g, 1))
             offset += item.channels
         result.append(tuple(runs or [Part(0, 0, kh, 0, kw, 0, 1)]))
+    groups = [-(-item.channels // rows) for item in layer.sources]
+    if sum(run.ng for runs in result for run in runs) > DENSE * sum(groups) * len(result):
+        # Few zeros: regular loads are worth more.
+        whole = tuple(Part(s, 0, kh, 0, kw, 0, ng) for s, ng in enumerate(groups))
+        return (whole,) * len(result)
     return tuple(result)
 
 
@@ -339,12 +356,15 @@ def _conv_variants(
         positions = rows * runs[0][0].filter.positions(cols, layer.stride[1])
     tile_cycles = max(positions, config.rows, config.cols)
     vector = pixels * math.ceil(min(config.cols, out.channels) / config.lanes) + 12
-    compute = vector
+    # Nothing of the layer runs beside its last chunk's requantisation, though the next layer may.
+    turn = config.rows + config.cols + TURN_CYCLES
+    compute = (vector + turn) / 2
     blocks = []
     for group in parts:
         reduction = sum(part.tiles for part in group)
         chunk = max(reduction * tile_cycles + 4 * len(group), ISSUE_CYCLES * (1 + len(group)))
-        compute += tiles * max(chunk, vector)
+        # A half is free again when its chunk has been computed and requantised.
+        compute += tiles * max(chunk, vector, (chunk + vector + turn) / 2)
         blocks.append((PARAM_WORDS + reduction * config.rows) * config.weight_slot)
     weights_fit = sum(blocks) <= config.weight_words * config.weight_slot
     block_fits = max(blocks) <= (config.weight_words - 64) * config.weight_slot
@@ -373,6 +393,7 @@ def _conv_variants(
             rows=rows,
             cols=cols,
             parts=parts,
+            whole_blocks=all(sum(p.tiles for p in group) <= limit for group in parts),
             groups_outer=groups_outer,
             whole_depth=whole_depth,
             aligned=aligned,
@@ -407,7 +428,7 @@ def _plan_map(
     all_groups = groups_of(out.channels, config)
     operands = len(layer.inputs)
     for share in (2, 1):  # twice for double buffering, else once
-        for groups in _cuts(all_groups):
+        for groups in [1] if inputs_resident and output_resident else _cuts(all_groups):
             for cols in _cuts(out.width):
                 for rows in _cuts(out.height):
                     if inputs_resident and output_resident and rows * cols > max(128, out.width):

@@ -54,6 +54,8 @@ class Array(wiring.Component):
         Words per position, at most 3. The depthwise mode exists where rows == cols.
     target : str
         See Multiplier.
+    dsp_cells : int, optional
+        Cells whose multiplier may be a DSP block, row 0's first; all by default.
 
     Members
     -------
@@ -89,7 +91,15 @@ class Array(wiring.Component):
     without a bubble.
     """
 
-    def __init__(self, *, rows: int, cols: int, groups: int = 1, target: str = "generic") -> None:
+    def __init__(
+        self,
+        *,
+        rows: int,
+        cols: int,
+        groups: int = 1,
+        target: str = "generic",
+        dsp_cells: int | None = None,
+    ) -> None:
         if rows < 1 or cols < 1:
             raise ValueError(f"Rows and cols must be at least 1, not {rows} and {cols}")
         if not 1 <= groups <= 3:
@@ -98,6 +108,7 @@ class Array(wiring.Component):
         self._cols = cols
         self._depthwise = rows == cols
         self._target = target
+        self._dsp_cells = rows * cols if dsp_cells is None else dsp_cells
         self._entries = group_rows(rows, groups) if self._depthwise else {}
         word = data.ArrayLayout(signed(8), rows)
         super().__init__(
@@ -134,7 +145,12 @@ class Array(wiring.Component):
                 fir = delayed(m, fir, 1, name=f"fir_{r}", reset_less=True)
             cells = []
             for c in range(self._cols):
-                cell = Cell(row=r, target=self._target, depthwise=self._depthwise)
+                cell = Cell(
+                    row=r,
+                    target=self._target,
+                    dsp=r * self._cols + c < self._dsp_cells,
+                    depthwise=self._depthwise,
+                )
                 m.submodules[f"cell_{r}_{c}"] = cell
                 left = cells[-1] if cells else None
                 m.d.comb += [

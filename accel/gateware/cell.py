@@ -24,7 +24,7 @@ class Cell(wiring.Component):
     ----------
     row : int
         Array row, counted from 0: the sum it hands down has `row + 1` products in it.
-    target : str
+    target, dsp : str, bool
         See Multiplier.
     depthwise : bool
         Whether activations can also come from above.
@@ -55,11 +55,14 @@ class Cell(wiring.Component):
     One product per cycle. Registers of data have no reset: nothing reads them before they are set.
     """
 
-    def __init__(self, *, row: int, target: str = "generic", depthwise: bool = False) -> None:
+    def __init__(
+        self, *, row: int, target: str = "generic", dsp: bool = True, depthwise: bool = False
+    ) -> None:
         if row < 0:
             raise ValueError(f"Row must be 0 or more, not {row}")
         self._row = row
         self._target = target
+        self._dsp = dsp
         self._depthwise = depthwise
         super().__init__(
             {
@@ -91,7 +94,9 @@ class Cell(wiring.Component):
             below = Signal(signed(8), reset_less=True)
             m.d.sync += below.eq(activation)
             m.d.comb += self.below_out.eq(below)
-        m.submodules.multiplier = multiplier = Multiplier(a_bits=8, b_bits=8, target=self._target)
+        m.submodules.multiplier = multiplier = Multiplier(
+            a_bits=8, b_bits=8, target=self._target, dsp=self._dsp
+        )
         m.d.comb += [
             multiplier.a.eq(operand),
             multiplier.b.eq(shadow),

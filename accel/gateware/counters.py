@@ -44,7 +44,7 @@ class CounterBank(wiring.Component):
     record : In(8)
         Its number.
     ready : Out(1)
-        From COUNTERS cycles after `begin` on.
+        From COUNTERS + 1 cycles after `begin` on.
     index : In(4)
         Counter to show.
     value : Out(32)

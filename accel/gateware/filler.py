@@ -8,7 +8,7 @@ from accel.gateware.burst import SPAN_BITS
 
 __all__ = ["PAD_BITS", "FillRow", "RowFiller", "describe_row"]
 
-PAD_BITS = 8
+PAD_BITS = 6
 """Bits of a number of pad bytes."""
 
 
@@ -94,8 +94,7 @@ class RowFiller(wiring.Component):
     beats : In(stream.Signature(8 * bus_bytes))
         `ready` is a register's, but for a gate.
     starts : Out(stream.Signature(beat_bits))
-        Per row, the number of its first beat. The row after it begins no sooner than this is
-        taken.
+        Per row, the number of its first beat. The row after it begins after this has been taken.
     room : In(1)
         The buffer takes a beat.
     write : Out(1)
@@ -105,7 +104,8 @@ class RowFiller(wiring.Component):
 
     Throughput
     ----------
-    One beat per cycle, also across rows. One cycle from a row to its first beat.
+    One beat per cycle, also across rows; a row every two cycles. One cycle from a row to its first
+    beat.
     """
 
     def __init__(self, *, bus_bytes: int, beat_bits: int) -> None:
@@ -130,44 +130,50 @@ class RowFiller(wiring.Component):
         leading = Signal()
         owning = Signal()  # beats of the row's own are to come, the next one now unless `leading`
         fresh = Signal()  # none of them has come
-        final = Signal()
+        final = Signal()  # only one of them is to come
         from_bus = Signal()
-        row_done = Signal()
+        row_end = Signal()  # the next beat is the row's last
         next_beat = Signal.like(self.beat)
         m.d.comb += [
             from_bus.eq(~leading & owning),
-            final.eq(row.beats == 0),
             self.write.eq(active & self.room & (self.beats.valid | ~from_bus)),
             self.beats.ready.eq(active & self.room & from_bus),
-            row_done.eq(~leading & Mux(owning, final & (row.tail == 0), row.tail == 1)),
-            self.rows.ready.eq(
-                (~self.starts.valid | self.starts.ready) & (~active | (self.write & row_done))
-            ),
+            row_end.eq(~leading & Mux(owning, final & (row.tail == 0), row.tail == 1)),
+            # Not in the cycle in which the last start is taken: that comes from far away.
+            self.rows.ready.eq(~self.starts.valid & (~active | (self.write & row_end))),
             next_beat.eq(self.beat + self.write),
         ]
         m.d.sync += self.beat.eq(next_beat)
 
-        with m.If(self.write):
-            with m.If(leading):
+        taken = self.rows.valid & self.rows.ready
+        with m.If(self.write | taken):
+            # Behind a row's last beat these are the next row's, or anything.
+            with m.If(~active | row_end):
+                m.d.sync += [
+                    row.eq(self.rows.payload),
+                    leading.eq(self.rows.payload.lead != 0),
+                    owning.eq(1),
+                    fresh.eq(1),
+                    final.eq(self.rows.payload.beats == 0),
+                ]
+            with m.Elif(leading):
                 m.d.sync += [row.lead.eq(row.lead - 1), leading.eq(row.lead != 1)]
             with m.Elif(owning):
-                m.d.sync += [row.beats.eq(row.beats - 1), owning.eq(~final), fresh.eq(0)]
+                m.d.sync += [
+                    row.beats.eq(row.beats - 1),
+                    owning.eq(~final),
+                    fresh.eq(0),
+                    final.eq(row.beats == 1),
+                ]
             with m.Else():
                 m.d.sync += row.tail.eq(row.tail - 1)
-            with m.If(row_done):
+        with m.If(taken):
+            m.d.sync += [active.eq(1), self.starts.valid.eq(1), self.starts.payload.eq(next_beat)]
+        with m.Else():
+            with m.If(self.write & row_end):
                 m.d.sync += active.eq(0)
-        with m.If(self.starts.ready):
-            m.d.sync += self.starts.valid.eq(0)
-        with m.If(self.rows.valid & self.rows.ready):
-            m.d.sync += [
-                active.eq(1),
-                row.eq(self.rows.payload),
-                leading.eq(self.rows.payload.lead != 0),
-                owning.eq(1),
-                fresh.eq(1),
-                self.starts.valid.eq(1),
-                self.starts.payload.eq(next_beat),
-            ]
+            with m.If(self.starts.ready):
+                m.d.sync += self.starts.valid.eq(0)
 
         lanes = []
         for i in range(self._bus_bytes):

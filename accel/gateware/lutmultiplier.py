@@ -108,21 +108,36 @@ module {PAIR_MODULE} #(
   output [BITS+1:0] sum
 );
 `ifdef YOSYS
+  // Bit 0 has no sum. In its place in the chain, a table that makes the first carry: nextpnr
+  // would spend two on a constant carry.
   localparam CELLS = (BITS + 3) / 2;
-  localparam INIT = NEGATE ? 16'h8777 : 16'h7888;
+  localparam [15:0] START = NEGATE ? 16'h000f : 16'h0000;
+  localparam [15:0] INIT = NEGATE ? 16'h8777 : 16'h7888;
   wire [2*CELLS-1:0] x = {{{{(2*CELLS-BITS){{a[BITS-1]}}}}, a}};
   wire [2*CELLS-1:0] y = {{x[2*CELLS-2:0], 1'b0}};
   wire [2*CELLS-1:0] s;
-  wire [CELLS:0] carry;
-  assign carry[0] = NEGATE;
-  assign sum = s[BITS+1:0];
+  wire [CELLS-1:0] carry;
+  assign sum = {{s[BITS+1:1], a[0] & b0}};
   genvar i;
   generate for (i = 0; i < CELLS; i = i + 1) begin : cells
-    CCU2C #(.INIT0(INIT), .INIT1(INIT), .INJECT1_0("NO"), .INJECT1_1("NO")) cell_i (
-      .CIN(carry[i]), .COUT(carry[i+1]), .S0(s[2*i]), .S1(s[2*i+1]),
-      .A0(y[2*i]), .B0(b1), .C0(x[2*i]), .D0(b0),
-      .A1(y[2*i+1]), .B1(b1), .C1(x[2*i+1]), .D1(b0)
-    );
+    if (i == 0) begin : first
+      CCU2C #(.INIT0(START), .INIT1(INIT), .INJECT1_0("NO"), .INJECT1_1("NO")) carries (
+        .COUT(carry[0]), .S1(s[1]),
+        .A0(1'b1), .B0(1'b1), .C0(1'b1), .D0(1'b1), .A1(y[1]), .B1(b1), .C1(x[1]), .D1(b0)
+      );
+    end else if (i < CELLS - 1) begin : inner
+      CCU2C #(.INIT0(INIT), .INIT1(INIT), .INJECT1_0("NO"), .INJECT1_1("NO")) carries (
+        .CIN(carry[i-1]), .COUT(carry[i]), .S0(s[2*i]), .S1(s[2*i+1]),
+        .A0(y[2*i]), .B0(b1), .C0(x[2*i]), .D0(b0),
+        .A1(y[2*i+1]), .B1(b1), .C1(x[2*i+1]), .D1(b0)
+      );
+    end else begin : last
+      CCU2C #(.INIT0(INIT), .INIT1(INIT), .INJECT1_0("NO"), .INJECT1_1("NO")) carries (
+        .CIN(carry[i-1]), .S0(s[2*i]), .S1(s[2*i+1]),
+        .A0(y[2*i]), .B0(b1), .C0(x[2*i]), .D0(b0),
+        .A1(y[2*i+1]), .B1(b1), .C1(x[2*i+1]), .D1(b0)
+      );
+    end
   end endgenerate
 `else
   wire signed [BITS+1:0] x = b0 ? {{{{2{{a[BITS-1]}}}}, a}} : {{(BITS+2){{1'b0}}}};

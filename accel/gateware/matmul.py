@@ -84,8 +84,10 @@ class MatmulEngine(wiring.Component):
         scratchpad_words: int,
         weight_words: int,
         target: str = "generic",
+        dsp_cells: int | None = None,
     ) -> None:
         self._target = target
+        self._dsp_cells = dsp_cells
         self._rows = rows
         self._cols = cols
         self._groups = groups
@@ -122,7 +124,11 @@ class MatmulEngine(wiring.Component):
             rows=self._rows, cols=self._cols, address_width=self._weight_width
         )
         m.submodules.array = array = Array(
-            rows=self._rows, cols=self._cols, groups=self._groups, target=self._target
+            rows=self._rows,
+            cols=self._cols,
+            groups=self._groups,
+            target=self._target,
+            dsp_cells=self._dsp_cells,
         )
         m.submodules.accumulators = accumulators = Accumulators(
             cols=self._cols,

@@ -74,7 +74,9 @@ class Accelerator(wiring.Component):
         tokens = TokenCounters()
         queues = [
             CommandQueue(
-                command=COMMANDS[e], depth=config.queue_depth, address_bits=_address_bits(e, config)
+                command=COMMANDS[e],
+                depth=config.load_queue_depth if e == Engine.LOAD else config.queue_depth,
+                address_bits=_address_bits(e, config),
             )
             for e in Engine
         ]
@@ -99,6 +101,7 @@ class Accelerator(wiring.Component):
             scratchpad_words=config.scratchpad_words,
             weight_words=config.weight_words,
             target=config.target,
+            dsp_cells=config.dsp_cells,
         )
         vector = VectorEngine(
             rows=config.rows,

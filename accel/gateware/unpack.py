@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -14,11 +14,8 @@ from accel.isa import Space
 
 __all__ = ["STEP_BITS", "BeatUnpacker", "CutRow", "Unpacked"]
 
-STEP_BITS = 8
+STEP_BITS = 6
 """Bits of the distance between two words' first bytes."""
-
-_POSITION_BITS = 10
-"""Bits of a place in the stream of bytes: twice the longest step and what the buffer holds."""
 
 
 class Unpacked(data.StructLayout):
@@ -130,11 +127,13 @@ class BeatUnpacker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus_bits = ceil_log2(self._bus_bytes)
-        m.submodules.filler = filler = RowFiller(
-            bus_bytes=self._bus_bytes, beat_bits=_POSITION_BITS - bus_bits
-        )
         m.submodules.buffer = buffer = ByteBuffer(
             beat_bytes=self._bus_bytes, word_bytes=self._word_bytes
+        )
+        # Places in the stream count on for ever; their differences need a sign.
+        place_bits = 2 + max(STEP_BITS, ceil_log2(buffer.capacity))
+        m.submodules.filler = filler = RowFiller(
+            bus_bytes=self._bus_bytes, beat_bits=place_bits - bus_bits
         )
         wiring.connect(m, wiring.flipped(self.fills), filler.rows)
         wiring.connect(m, wiring.flipped(self.beats), filler.beats)
@@ -143,21 +142,15 @@ class BeatUnpacker(wiring.Component):
         cut = Signal(self.row_layout)  # the words of it that are to come
         row = cut.row
         space = Signal(4)  # one hot
-        place = Signal(_POSITION_BITS)  # the next word's first byte
-        behind = Signal(_POSITION_BITS)  # the byte behind its last one
-
-        written = Cat(Const(0, bus_bits), filler.beat)
-        lacking = Signal(signed(_POSITION_BITS))
-        held = Signal(signed(_POSITION_BITS))
+        place = Signal(place_bits)  # the next word's first byte
+        held = Signal(place_bits)  # bytes from there to what comes next
         move = Signal()
         take = Signal()
         row_done = Signal()
         m.d.comb += [
-            lacking.eq(behind - written),
-            held.eq(written - place),
+            held.eq(Cat(Const(0, bus_bits), filler.beat) - place),
             move.eq((~self.valid | self.ready).all()),
-            # Not more than zero: all of the word is there.
-            take.eq(row_valid & (lacking[-1] | (lacking == 0)) & move),
+            take.eq(row_valid & self._holds(held, space) & move),
             row_done.eq(take & row.single),
             buffer.write.eq(filler.write),
             buffer.beat.eq(filler.beat),
@@ -166,7 +159,8 @@ class BeatUnpacker(wiring.Component):
             buffer.place.eq(place),
         ]
         # A cycle late, in which a beat more may come, and the word's first beat counts whole.
-        m.d.sync += filler.room.eq(~row_valid | (held <= buffer.capacity - 3 * self._bus_bytes))
+        most = buffer.capacity - 3 * self._bus_bytes
+        m.d.sync += filler.room.eq(~row_valid | held[-1] | (held[:-1] <= most))
 
         begin = Signal()
         m.d.comb += [
@@ -174,29 +168,36 @@ class BeatUnpacker(wiring.Component):
             self.rows.ready.eq(begin),
             filler.starts.ready.eq(begin),
         ]
-        with m.If(take):
-            m.d.sync += [
-                place.eq(place + cut.step),
-                behind.eq(behind + cut.step),
-                row.chip.eq(row.chip + 1),
-                row.more.eq(row.more - 1),
-                row.single.eq(row.more == 1),
-            ]
-        with m.If(row_done):
-            m.d.sync += row_valid.eq(0)
+        with m.If(take | begin):
+            # Behind a row's last word these are the next row's, or anything.
+            with m.If(~row_valid | row.single):
+                m.d.sync += [
+                    cut.eq(self.rows.payload),
+                    space.eq(Const(1) << self.rows.payload.row.space),
+                    place.eq(Cat(self.rows.payload.row.place, filler.starts.payload)),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    place.eq(place + cut.step),
+                    row.chip.eq(row.chip + 1),
+                    row.more.eq(row.more - 1),
+                    row.single.eq(row.more == 1),
+                ]
         with m.If(begin):
-            start = Cat(self.rows.payload.row.place, filler.starts.payload)
-            chosen = Const(1) << self.rows.payload.row.space
-            m.d.sync += [
-                row_valid.eq(1),
-                cut.eq(self.rows.payload),
-                space.eq(chosen),
-                place.eq(start),
-                behind.eq(start + per_space(chosen, self._slots)),
-            ]
+            m.d.sync += row_valid.eq(1)
+        with m.Elif(row_done):
+            m.d.sync += row_valid.eq(0)
         self._deliver(m, take, move, row, space)
         m.d.comb += self.words.data.eq(buffer.word)
         return m
+
+    def _holds(self, held, space):
+        """Whether `held` is a whole slot or more: slots are powers of two."""
+        enough = Const(0)
+        for slot in sorted(set(self._slots.values())):
+            chosen = Cat(space[s] for s, size in self._slots.items() if size == slot).any()
+            enough = enough | (chosen & held[ceil_log2(slot) : -1].any())
+        return enough & ~held[-1]
 
     def _deliver(self, m: Module, take: Signal, move: Signal, row: data.View, space) -> None:
         """Let a word's address and space follow its bytes through the buffer's two stages."""
@@ -217,10 +218,3 @@ class BeatUnpacker(wiring.Component):
                     self.words[name].eq(coming_word[name]),
                 ]
 
-
-def per_space(space, values: Mapping[Space, int]):
-    """OR of the constants, each behind its space's bit of the one-hot `space`."""
-    result = Const(0)
-    for s, constant in values.items():
-        result = result | (space[s].replicate(max(1, constant.bit_length())) & constant)
-    return result

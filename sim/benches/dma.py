@@ -17,7 +17,7 @@ from accel.config import Config
 from accel.isa import COMMANDS, TABLE_WORDS, Engine, Space
 from sim.benches.axi_watch import AxiWatch, pause_channels
 from sim.benches.environment import bench_config
-from sim.benches.transfers import Transfer, long_row, random_transfer
+from sim.benches.transfers import Transfer, long_row, random_packing, random_transfer
 
 MEMORY_BYTES = 1 << 16
 MEMORY_BASE = 0x1000 + 64
@@ -215,13 +215,22 @@ class DmaBench:
         result.insert(self.rng.randrange(count), long)
         return result
 
+    def packings(self, count: int, memory_bytes: int) -> list[Transfer]:
+        """Return `count` random loads that pack."""
+        return [
+            random_packing(
+                self.rng,
+                slot=self.slots[Space.SCRATCHPAD],
+                chip_words=self.chip_words[Space.SCRATCHPAD],
+                memory_bytes=memory_bytes,
+            )
+            for _ in range(count)
+        ]
+
     def loaded(self, transfer: Transfer) -> list[tuple[int, int]]:
         """Return the (address, data) that a load must write, from memory as it is now."""
         size = self.word_bytes[Space(transfer.fields["space"])]
-        return [
-            (chip, int.from_bytes(self.ram.read(MEMORY_BASE + memory, size), "little"))
-            for memory, chip in transfer.moves
-        ]
+        return transfer.loaded(lambda at, count: self.ram.read(MEMORY_BASE + at, count), size)
 
     def check_loads(self, transfers: list[Transfer]) -> None:
         """Compare everything that was written since the start with what `transfers` must write."""
@@ -262,6 +271,7 @@ async def loads_random_commands(dut: Any, stalls: str) -> None:
     bench = DmaBench(dut, stalls)
     await bench.start()
     transfers = [t for s in Space for t in bench.transfers(s, 6, MEMORY_BYTES)]
+    transfers += bench.packings(12, MEMORY_BYTES)
     bench.rng.shuffle(transfers)
     await _within(bench.run(Engine.LOAD, transfers))
     bench.check_loads(transfers)

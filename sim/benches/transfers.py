@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from accel.isa import Space
 
-__all__ = ["Transfer", "long_row", "random_transfer"]
+__all__ = ["Transfer", "long_row", "random_packing", "random_transfer"]
 
 Move = tuple[int, int]
 """Byte offset in memory and on-chip word of one word that a command moves."""
@@ -42,6 +42,38 @@ class Transfer:
         return starts
 
     @property
+    def packs(self) -> bool:
+        """Whether words are cut from rows of bytes."""
+        return bool(self.fields.get("pack_step"))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row in memory."""
+        return self.fields["pack_bytes"] if self.packs else self.fields["words"] * self.slot
+
+    def loaded(self, read: Callable[[int, int], bytes], width: int) -> list[tuple[int, int]]:
+        """Return (on-chip word, its content) of every word that a load writes, in order.
+
+        Parameters
+        ----------
+        read : callable
+            Memory: (byte offset, bytes) to content.
+        width : int
+            Bytes of a word.
+        """
+        if not self.packs:
+            return [(chip, int.from_bytes(read(at, width), "little")) for at, chip in self.moves]
+        f = self.fields
+        pad = bytes([f["pack_value"] & 0xFF])
+        result = []
+        for memory, chip in self.rows:
+            row = f["pack_lead"] * pad + read(memory, f["pack_bytes"]) + f["pack_tail"] * pad
+            for i in range(f["words"]):
+                word = row[i * f["pack_step"] :][:width]
+                result.append((chip + i, int.from_bytes(word, "little")))
+        return result
+
+    @property
     def moves(self) -> list[Move]:
         """Every word, in order."""
         return [
@@ -54,15 +86,14 @@ class Transfer:
         """Return whether nothing lies outside memories of these sizes."""
         length = self.fields["words"]
         return all(
-            0 <= memory <= memory_bytes - length * self.slot and 0 <= chip <= chip_words - length
+            0 <= memory <= memory_bytes - self.row_bytes and 0 <= chip <= chip_words - length
             for memory, chip in self.rows
         )
 
     def beats(self, bus_bytes: int) -> int:
         """Return the beats that its rows take."""
-        length = self.fields["words"] * self.slot
         return sum(
-            (memory + length - 1) // bus_bytes - memory // bus_bytes + 1
+            (memory + self.row_bytes - 1) // bus_bytes - memory // bus_bytes + 1
             for memory, _chip in self.rows
         )
 
@@ -106,6 +137,44 @@ def random_transfer(
             "chip_step_row": rng.randint(-20, 40),
             "memory_step_plane": memory_step(),
             "chip_step_plane": rng.randint(-20, 40),
+        }
+        return Transfer(fields, slot)
+
+    return _first(draw, lambda t: t.fits(memory_bytes, chip_words))
+
+
+def random_packing(
+    rng: random.Random, *, slot: int, chip_words: int, memory_bytes: int
+) -> Transfer:
+    """Return a load that packs rows which begin at any byte into overlapping words.
+
+    Parameters are those of `random_transfer`.
+    """
+
+    def draw() -> Transfer:
+        words = rng.choice([1, 2, rng.randint(1, 40)])
+        step = rng.choice([1, 3, 6, rng.randint(1, 63)])
+        stream = (words - 1) * step + slot
+        lead = min(rng.choice([0, 0, rng.randint(0, 20), rng.randint(0, 63)]), stream - 1)
+        tail = rng.choice([0, rng.randint(0, 20), rng.randint(0, 63)])
+        row = max(1, stream - lead - rng.choice([tail, rng.randint(0, tail)]))
+        near_page = rng.randrange(1, memory_bytes // 4096) * 4096 - rng.randint(0, row)
+        fields = {
+            "memory_address": rng.choice([near_page, rng.randrange(memory_bytes)]),
+            "chip_address": rng.randrange(chip_words),
+            "words": words,
+            "space": int(Space.SCRATCHPAD),
+            "rows": rng.choice([1, rng.randint(1, 5)]),
+            "planes": rng.choice([1, rng.randint(1, 3)]),
+            "memory_step_row": rng.choice([row, rng.randint(-700, 700)]),
+            "chip_step_row": rng.randint(-20, 40),
+            "memory_step_plane": rng.randint(-700, 700),
+            "chip_step_plane": rng.randint(-20, 40),
+            "pack_bytes": row,
+            "pack_lead": lead,
+            "pack_value": rng.randint(-128, 127),
+            "pack_step": step,
+            "pack_tail": tail,
         }
         return Transfer(fields, slot)
 

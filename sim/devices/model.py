@@ -6,14 +6,22 @@ from accel.config import Config
 from accel.errors import AccelError, DeviceError
 from accel.host.device import DEFAULT_MEMORY_BYTES, Buffer, Device
 from accel.isa import ISA_VERSION
-from accel.regmap import ID_VALUE, REGISTERS, Control, Register, Status
+from accel.regmap import (
+    ID_VALUE,
+    REGISTERS,
+    STAMP_COUNTER,
+    STAMP_COUNTER_SHIFT,
+    STAMPS,
+    Activity,
+    Control,
+    Register,
+    Status,
+)
+from sim.activity import Counts
 from sim.errors import Fault, ProgramError
 from sim.machine import INSTRUCTION_LIMIT, Machine
 
 __all__ = ["ModelDevice"]
-
-STAMPS = 256
-"""Stamps that are kept; later ones are only counted."""
 
 _REGISTERS = {register.offset: register for register in REGISTERS}
 
@@ -73,6 +81,7 @@ class ModelDevice(Device):
             "SHAPE": int.from_bytes(shape, "little"),
         }
         self._stamps: list[int] = []
+        self._counts: Counts | None = None
         self._state = Status(0)
         self._failure: AccelError | None = None
 
@@ -95,8 +104,9 @@ class ModelDevice(Device):
         if register.name == "STATUS":
             return int(self._state | (Status.IRQ if self._irq else 0))
         if register.name == "STAMP":
-            index = self._values["STAMP_INDEX"] & (STAMPS - 1)
-            return self._stamps[index] if index < len(self._stamps) else 0
+            return self._stamp(self._values["STAMP_INDEX"])
+        if register.name == "COUNTER":
+            return self._counter(self._values["COUNTER_INDEX"] & 15)
         return self._values[register.name]
 
     def write_register(self, offset: int, value: int) -> None:
@@ -132,6 +142,27 @@ class ModelDevice(Device):
             raise DeviceError(f"{self.name}: there is no register at {offset:#x}")
         return _REGISTERS[offset]
 
+    def _stamp(self, select: int) -> int:
+        index = select & (STAMPS - 1)
+        if index >= len(self._stamps):
+            return 0
+        if not select & STAMP_COUNTER:
+            return self._stamps[index]
+        activity = select >> STAMP_COUNTER_SHIFT & len(Activity) - 1
+        return int(self._counted().stamps[index, activity]) if self.config.counters else 0
+
+    def _counter(self, index: int) -> int:
+        if not self.config.counters:
+            return 0
+        counts = self._counted()
+        return int(np.concatenate([counts.activities, counts.busy, counts.waiting])[index])
+
+    def _counted(self) -> Counts:
+        """Return the last run's counters; most runs are not asked for them."""
+        if self._counts is None:
+            self._counts = self.machine.timeline.count(self.machine.cycles)
+        return self._counts
+
     def _control(self, control: Control) -> None:
         # What the state was before the write decides, as in the hardware: CLEAR comes first only
         # for the next write.
@@ -166,6 +197,7 @@ class ModelDevice(Device):
     def _count(self) -> None:
         machine = self.machine
         self._stamps = machine.timeline.stamps
+        self._counts = None
         self._values |= {
             "CYCLES": machine.cycles & 0xFFFFFFFF,
             "CYCLES_HIGH": machine.cycles >> 32,

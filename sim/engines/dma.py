@@ -50,23 +50,47 @@ class Dma(Action):
         moved = count * fields["rows"] * fields["planes"]
         require(moved <= ADDRESS_MASK + 1, f"{moved} words are more than any memory holds")
         shape = (fields["rows"], fields["planes"])
+        self._pack_step = fields.get("pack_step", 0)
+        row_bytes = self._row_bytes(fields)
         starts = self._row_starts(fields, shape)
-        row_bytes = count * self._slot
 
-        beats = (starts + row_bytes - 1) // config.bus_bytes - starts // config.bus_bytes + 1
+        bus = config.bus_bytes
+        beats = (starts + row_bytes - 1) // bus - starts // bus + 1
         self.words = count * starts.size
         self.beats = int(beats.sum())
-        self.transfer_cycles = int(np.maximum(beats, count).sum())
         self.bursts = int((-(-beats // 256)).sum())
+        if self._pack_step:
+            first, behind = starts % bus, (starts + row_bytes - 1) % bus
+            lead, tail = fields["pack_lead"], fields["pack_tail"]
+            beats = beats + np.maximum(lead - first + bus - 1, 0) // bus + (behind + tail) // bus
+        self.transfer_cycles = int(np.maximum(beats, count).sum())
 
         chip_steps = (fields["chip_step_row"], fields["chip_step_plane"])
-        self._slots = (starts // self._slot)[:, None] + np.arange(count)
+        self._starts = starts
         self._chip: Offsets = (
             fields["chip_address"] + _row_words(count, shape, chip_steps)
         ) & ADDRESS_MASK
         self._chip_words: Words = as_words(self._chip)
-        groups = (starts // 4)[:, None] + np.arange(row_bytes // 4)
-        self._external: Words = as_words(groups)
+        groups = (starts // 4)[:, None] + np.arange(-(-row_bytes // 4) + 1)
+        last = (starts + row_bytes - 1) // 4
+        self._external: Words = as_words(np.minimum(groups, last[:, None]))
+
+    def _row_bytes(self, fields: Mapping[str, int]) -> int:
+        """Return the bytes that a row takes in memory."""
+        words = fields["words"]
+        pads = [fields.get(name, 0) for name in ("pack_lead", "pack_tail")]
+        if not self._pack_step:
+            require(not any(pads), "pack_lead and pack_tail must be 0 where pack_step is 0")
+            return words * self._slot
+        require(self._space == Memory.SCRATCHPAD, "only loads of the scratchpad can pack")
+        require_counts(fields, "pack_bytes")
+        row_bytes = fields["pack_bytes"]
+        held, wanted = pads[0] + row_bytes, (words - 1) * self._pack_step + self._slot
+        require(
+            held <= wanted <= held + pads[1],
+            f"{words} words take {wanted} bytes, which is not from {held} to {held + pads[1]}",
+        )
+        return row_bytes
 
     def _row_starts(self, fields: Mapping[str, int], shape: tuple[int, int]) -> Offsets:
         """Return the byte offset of each row's first word."""
@@ -78,7 +102,8 @@ class Dma(Action):
         }
         for name, is_used in used.items():
             require(
-                not is_used or fields[name] % self._slot == 0,
+                bool(self._pack_step)
+                or not is_used or fields[name] % self._slot == 0,
                 f"{name} must be a multiple of the slot of {self._slot} bytes, not {fields[name]}",
             )
         starts: Offsets = (fields["memory_address"] + loop_offsets(shape, steps)) & 0xFFFFFFFF
@@ -87,8 +112,9 @@ class Dma(Action):
     def _memory_words(self, spaces: Spaces) -> tuple[npt.NDArray[np.uint8], Offsets]:
         """Return external memory as slots, and the slots that the command touches."""
         whole = len(spaces.memory) // self._slot * self._slot
-        base = spaces.memory_offset // self._slot
-        return spaces.memory[:whole].reshape(-1, self._slot), self._slots + base
+        first = (self._starts + spaces.memory_offset) // self._slot
+        slots = first[:, None] + np.arange(self._chip.shape[1])
+        return spaces.memory[:whole].reshape(-1, self._slot), slots
 
 
 @lru_cache(maxsize=256)
@@ -102,11 +128,15 @@ class Load(Dma):
 
     def __init__(self, config: Config, fields: Mapping[str, int]) -> None:
         super().__init__(config, fields)
+        self._fields = fields
         self.reads = (Access(Memory.EXTERNAL, self._external),)
         self.writes = (Access(self._space, self._chip_words),)
 
     def run(self, spaces: Spaces) -> None:
         """Copy; the bytes of a slot past the word are dropped."""
+        if self._pack_step:
+            self._pack(spaces)
+            return
         memory, slots = self._memory_words(spaces)
         chip: dict[Memory, npt.NDArray[Any]] = {
             Memory.SCRATCHPAD: spaces.scratchpad,
@@ -117,6 +147,18 @@ class Load(Dma):
         target = chip[self._space]
         data = memory[slots].view(target.dtype)
         target[self._chip % len(target)] = data[..., : target.shape[1]]
+
+    def _pack(self, spaces: Spaces) -> None:
+        """Cut each row's bytes, padding around them, into overlapping words."""
+        f, target = self._fields, spaces.scratchpad
+        lead, row_bytes = f["pack_lead"], f["pack_bytes"]
+        first = self._starts + spaces.memory_offset
+        row = spaces.memory[first[:, None] + np.arange(row_bytes)].view(np.int8)
+        padding = ((0, 0), (lead, f["pack_tail"]))
+        stream = np.pad(row, padding, constant_values=f["pack_value"])
+        word, count = target.shape[1], self._chip.shape[1]
+        places = np.arange(count)[:, None] * self._pack_step + np.arange(word)
+        target[self._chip % len(target)] = stream[:, places]
 
 
 class Store(Dma):

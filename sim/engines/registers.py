@@ -17,7 +17,7 @@ def used_registers(engine: Engine, registers: tuple[int, ...]) -> frozenset[int]
     """
     f = COMMANDS[engine].decode(list(registers))
     names = {
-        Engine.LOAD: _of_dma,
+        Engine.LOAD: _of_load,
         Engine.MATMUL: _of_matmul,
         Engine.VECTOR: _of_vector,
         Engine.STORE: _of_dma,
@@ -31,6 +31,13 @@ def _of_dma(f: Mapping[str, int]) -> Iterator[str]:
     for level, count in (("row", f["rows"]), ("plane", f["planes"])):
         if count > 1:
             yield from (f"memory_step_{level}", f"chip_step_{level}")
+
+
+def _of_load(f: Mapping[str, int]) -> Iterator[str]:
+    yield from _of_dma(f)
+    yield "pack_step"
+    if f["pack_step"]:
+        yield "pack_bytes"
 
 
 def _of_matmul(f: Mapping[str, int]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from accel.gateware.load import LoadEngine
 from accel.isa import COMMANDS, Engine, Space
 from accel.regmap import Cause
 from sim.benches.bursts import BurstMonitor
-from sim.benches.transfers import Transfer, random_transfer
+from sim.benches.transfers import Transfer, random_packing, random_transfer
 
 STALLS = {"never": 0.0, "sometimes": 0.25, "often": 0.75}
 MEMORY_BYTES = 1 << 15
@@ -60,25 +60,24 @@ class Harness:
             {**zero, "rows": 1, "planes": 1, "space": int(space), **fields}, self.slots[space]
         )
 
-    def random_transfers(self, count):
+    def random_transfers(self, count, packings=0):
+        """Return random commands, of which `packings` more pack."""
         spaces = [*Space, *self.rng.choices(list(Space), k=count)][:count]
-        return [
-            random_transfer(
-                self.rng,
-                slot=self.slots[s],
-                chip_words=512,
-                memory_bytes=MEMORY_BYTES,
-                space=s,
-            )
-            for s in spaces
+        sizes = {"chip_words": 512, "memory_bytes": MEMORY_BYTES}
+        transfers = [
+            random_transfer(self.rng, slot=self.slots[s], space=s, **sizes) for s in spaces
         ]
+        slot = self.slots[Space.SCRATCHPAD]
+        transfers += [random_packing(self.rng, slot=slot, **sizes) for _ in range(packings)]
+        self.rng.shuffle(transfers)
+        return transfers
 
     def expected(self, transfers):
         return [
-            (space, chip, int.from_bytes(self.memory[at : at + self.widths[space]], "little"))
+            (space, *word)
             for t in transfers
             for space in [t.fields["space"]]
-            for at, chip in t.moves
+            for word in t.loaded(lambda at, n: self.memory[at : at + n], self.widths[space])
         ]
 
     async def serve(self, ctx):
@@ -194,7 +193,7 @@ class Harness:
 @pytest.mark.parametrize("bus_bytes", [4, 8, 16])
 def test_every_width(bus_bytes, word):
     harness = Harness(bus_bytes=bus_bytes, rows=word, cols=36 - word, stalls="sometimes")
-    harness.run_transfers(harness.random_transfers(8))
+    harness.run_transfers(harness.random_transfers(7, packings=4))
     assert harness.faults == []
 
 
@@ -202,7 +201,7 @@ def test_every_width(bus_bytes, word):
 @pytest.mark.parametrize("stalls", list(STALLS))
 def test_stalls_and_reads_in_flight(stalls, in_flight):
     harness = Harness(rows=12, cols=4, in_flight=in_flight, stalls=stalls)
-    harness.run_transfers(harness.random_transfers(6))
+    harness.run_transfers(harness.random_transfers(6, packings=4))
 
 
 @pytest.mark.parametrize(
@@ -227,6 +226,30 @@ def test_throughput(bus_bytes, rows, words, count):
     # Four bursts of 16 beats cover twenty cycles of latency; of 5 beats they do not.
     bubbles = 2 if transfer.beats(bus_bytes) // count >= 8 else 6 * count
     assert least <= spent + 1 <= least + 1 + bubbles
+
+
+@pytest.mark.parametrize(
+    ("rows", "step", "words", "count", "most"),
+    [(16, 3, 32, 12, 34), (16, 6, 48, 12, 51), (8, 3, 32, 12, 34), (16, 1, 49, 12, 51)],
+)
+def test_packing_throughput(rows, step, words, count, most):
+    """First layers of three channels, stride 1 and 2, and of one: about a cycle a word."""
+    harness = Harness(bus_bytes=8, rows=rows, latency=20)
+    length = step * words
+    transfer = harness.transfer(
+        Space.SCRATCHPAD,
+        words=words,
+        rows=count,
+        memory_address=1,
+        memory_step_row=length,
+        chip_step_row=words,
+        pack_bytes=length,
+        pack_lead=min(step, 3),
+        pack_step=step,
+        pack_tail=slot_bytes(rows),
+    )
+    harness.run_transfers([transfer])
+    assert harness.written[-1][0] - harness.first_beat <= most * count
 
 
 def test_first_address_comes_four_cycles_after_its_command():

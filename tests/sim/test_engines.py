@@ -178,6 +178,15 @@ def dma_by_loops(c: Config, s: Spaces, engine: Engine, f: dict[str, int]) -> Non
         strict=True,
     )
     for memory, chip in starts:
+        if f.get("pack_step"):
+            pad = bytes([f["pack_value"] & 0xFF])
+            at = s.memory_offset + memory
+            row = f["pack_lead"] * pad + s.memory[at : at + f["pack_bytes"]].tobytes()
+            row += f["pack_tail"] * pad
+            for i in range(f["words"]):
+                word = row[i * f["pack_step"] :][: c.rows]
+                chip_memory[(chip + i) % len(chip_memory)] = np.frombuffer(word, np.int8)
+            continue
         for i in range(f["words"]):
             at = s.memory_offset + memory + i * slot
             index = (chip + i) % len(chip_memory)
@@ -261,6 +270,23 @@ def random_vector(c: Config, r: random.Random) -> dict[str, int]:
 def random_dma(c: Config, r: random.Random, engine: Engine) -> dict[str, int]:
     space = Space.SCRATCHPAD if engine == Engine.STORE else r.choice(list(Space))
     slot = {Space.SCRATCHPAD: c.word_slot, Space.WEIGHTS: c.weight_slot}.get(space, 4)
+    packing = {}
+    if engine == Engine.LOAD and space == Space.SCRATCHPAD and r.random() < 0.6:
+        words, step, slot = r.randint(1, 9), r.randint(1, 63), c.word_slot
+        stream = (words - 1) * step + slot
+        lead = r.randint(0, min(63, stream - 1))
+        tail = r.randint(0, 63)
+        packing = {
+            "words": words,
+            "memory_address": (1 << 14) + r.randint(0, 4096),
+            "memory_step_row": r.randint(-500, 500) % (1 << 32),
+            "memory_step_plane": r.randint(-500, 500) % (1 << 32),
+            "pack_bytes": max(1, stream - lead - r.choice([tail, 0])),
+            "pack_lead": lead,
+            "pack_tail": tail,
+            "pack_step": step,
+            "pack_value": r.randint(-128, 127),
+        }
     return {
         "space": space,
         "words": r.randint(1, 9),
@@ -272,6 +298,7 @@ def random_dma(c: Config, r: random.Random, engine: Engine) -> dict[str, int]:
         "chip_address": r.randint(0, CHIP - 1),
         "chip_step_row": r.randint(-8, 16) % CHIP,
         "chip_step_plane": r.randint(-8, 16) % CHIP,
+        **packing,
     }
 
 
@@ -354,6 +381,14 @@ ONE_WORD = dict.fromkeys(("words", "rows", "planes"), 1)
             Engine.LOAD,
             ONE_WORD | {"rows": 2, "memory_step_row": 2},
             "memory_step_row must be a multiple of the slot of 4 bytes, not 2",
+        ),
+        (Engine.LOAD, ONE_WORD | {"pack_lead": 1}, "pack_lead and pack_tail must be 0 where"),
+        (Engine.LOAD, ONE_WORD | {"pack_step": 1}, "pack_bytes must be at least 1, not 0"),
+        (Engine.LOAD, ONE_WORD | {"pack_step": 1, "space": 1}, "only loads of the scratchpad can"),
+        (
+            Engine.LOAD,
+            ONE_WORD | {"pack_step": 1, "pack_bytes": 3},
+            "1 words take 4 bytes, which is not from 3 to 3",
         ),
         (Engine.STORE, ONE_WORD | {"space": 1}, "space of a store must be 0"),
         (Engine.MATMUL, ONE_PIXEL | {"count_k1": 0}, "count_k1 must be at least 1"),

@@ -413,7 +413,8 @@ def test_registers_that_do_not_matter() -> None:
     def shortened(step: Step, last_pair: int) -> list[int]:
         code = step.code()
         sets = [i for i, word in enumerate(code) if asm.disassemble(word).startswith("tset")]
-        return [*code[: sets[last_pair] + 1], code[-1]]
+        mode = [asm.tset(LOAD, 4, 0, 0)] if step.engine == LOAD else []
+        return [*mode, *code[: sets[last_pair] + 1], code[-1]]
 
     # Steps of loops that have one iteration, and the second operand.
     copy = after(maximum(0, 8, slices=1), L)

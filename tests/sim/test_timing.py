@@ -97,6 +97,6 @@ def test_a_full_queue_stops_the_controller() -> None:
     for i in range(2):
         timeline.push(CommandRecord(i, Engine.LOAD, i, 0), False, load, 0)
     # The second command is on offer until the engine is free: writes pile up behind it.
-    issued = [timeline.write(Engine.LOAD, 10) for _ in range(CONFIG.queue_depth + 1)]
-    assert issued[:-2] == [10] * (CONFIG.queue_depth - 1)
+    issued = [timeline.write(Engine.LOAD, 10) for _ in range(CONFIG.load_queue_depth + 1)]
+    assert issued[:-2] == [10] * (CONFIG.load_queue_depth - 1)
     assert issued[-1] > 100
