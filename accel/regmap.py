@@ -69,8 +69,10 @@ class Cause(enum.IntEnum):
 
 
 class Activity(enum.IntEnum):
-    """What each cycle of a run is charged to: exactly one of these, the first that applies in the
-    order of accel/gateware/activity.py. Values of COUNTER_INDEX, and of STAMP_INDEX bits 10:8."""
+    """Values of COUNTER_INDEX, and of STAMP_INDEX bits 10:8: what a cycle of a run is charged to.
+
+    Exactly one; the first that applies in the order of accel/gateware/activity.py.
+    """
 
     CONTROLLER = 0
     """No engine works: the controller has issued nothing that could run."""
@@ -132,7 +134,7 @@ REGISTERS: tuple[Register, ...] = (
         0x5C,
         "ro",
         "value of CYCLES when that command completed, or cycles of an Activity until then; "
-        "with counters, stamps within 17 cycles of the one before are taken late",
+        "with counters, stamps within 18 cycles of the one before are taken late",
     ),
     Register(
         "COUNTER_INDEX",

@@ -32,7 +32,7 @@ _VECTOR_WORKS = (Activity.CONTROLLER_VECTOR, Activity.MATMUL_VECTOR, Activity.VE
 CAUSES: dict[str, dict[Activity, str]] = {
     "matmul": _ARRAY,
     "vector": _OTHERS | dict.fromkeys(_VECTOR_WORKS, "busy"),
-    "controller": _OTHERS | {Activity.CONTROLLER: "busy"},
+    "controller": _OTHERS | {Activity.CONTROLLER: "busy", Activity.CONTROLLER_VECTOR: "busy"},
     "load": _OTHERS | {Activity.MEMORY: "busy"},
     "store": _OTHERS | {Activity.MEMORY: "busy"},
 }

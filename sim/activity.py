@@ -119,7 +119,5 @@ class Activities:
             activities=totals[-1],
             stamps=totals[np.searchsorted(times, at)],
             busy=np.array([lengths[b].sum() for b in busy]),
-            waiting=np.array(
-                [lengths[w & ~b].sum() for b, w in zip(busy, waiting, strict=True)]
-            ),
+            waiting=np.array([lengths[w & ~b].sum() for b, w in zip(busy, waiting, strict=True)]),
         )

@@ -8,7 +8,8 @@ import pytest
 from accel.config import PRESETS
 from accel.host.driver import RunStats
 from accel.image import Image, Layer
-from accel.report import STALLS, make_report, report_bytes
+from accel.regmap import Activity
+from accel.report import CAUSES, STALLS, make_report, report_bytes
 
 LAYERS = (
     Layer(index=0, name="a", op="CONV_2D", engine="matmul", macs=800, stamp=0),
@@ -77,6 +78,55 @@ def test_layers_sum_to_the_run(run, cycles):
     layers = make_report(IMAGE, [run], "model")["layers"]
     assert [layer["cycles"] for layer in layers] == cycles
     assert sum(cycles) == run.cycles
+
+
+def counted(cycles, totals, *stamps):
+    """Return a run with the counters' totals at its end and at its stamps."""
+    return RunStats(
+        cycles=cycles,
+        stamps=tuple(map(sum, stamps)),
+        read_beats=10,
+        write_beats=3,
+        instructions=1,
+        activities=totals,
+        stamp_activities=stamps,
+        engine_busy=(1, 2, 3, 4),
+        engine_waiting=(5, 6, 7, 8),
+    )
+
+
+def test_a_layers_cycles_are_charged_by_its_engine():
+    # CONTROLLER, CONTROLLER_VECTOR, MATMUL, MATMUL_VECTOR, WEIGHTS, TOKENS, MEMORY, VECTOR
+    first = (1, 2, 30, 4, 5, 6, 7, 8)
+    second = (1, 3, 30, 6, 5, 10, 16, 24)
+    end = (2, 5, 30, 6, 5, 10, 16, 24)
+    shares = {
+        # Of the second layer: 0 + 1 at the first stamp, and what is behind the last stamp.
+        "matmul": (2, {"controller": 4, "memory": 9, "vector": 16, "tokens": 4}),
+        "vector": (2 + 16 + 3, {"controller": 1, "memory": 9, "tokens": 4}),
+        "controller": (4, {"memory": 9, "tokens": 6, "vector": 16}),
+        "store": (9, {"tokens": 6, "vector": 16, "controller": 4}),
+    }
+    for engine, (busy, stalls) in shares.items():
+        layers = (LAYERS[0], dataclasses.replace(LAYERS[2], engine=engine))
+        image = dataclasses.replace(IMAGE, layers=layers)
+        report = make_report(image, [counted(98, end, first, second)], "model")
+        one, two = report["layers"]
+        assert (one["cycles"], one["busy"]) == (63, 34)
+        assert one["stalls"] == {
+            "memory": 7, "weights": 5, "vector": 8, "tokens": 6, "controller": 3
+        }  # fmt: skip
+        assert (two["cycles"], two["busy"]) == (35, busy)
+        assert two["stalls"] == dict.fromkeys(STALLS, 0) | stalls
+        assert two["busy"] + sum(two["stalls"].values()) == 35
+    assert report["engines"]["vector"] == {"busy": 3, "waiting": 7}
+
+
+def test_every_engine_charges_every_activity():
+    for causes in CAUSES.values():
+        assert set(causes) == set(Activity)
+        assert "busy" in causes.values()
+        assert set(causes.values()) <= {"busy", *STALLS}
 
 
 def test_what_is_not_measured_is_null():

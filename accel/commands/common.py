@@ -163,7 +163,7 @@ def largest_stall(layer: dict[str, Any]) -> str:
     """Return the largest reason for which a layer's engine waited, with its share of the cycles."""
     stalls: dict[str, int | None] = layer["stalls"]
     cause = max(stalls, key=lambda name: stalls[name] or 0)
-    return f"{cause} {stalls[cause] / layer['cycles']:.1%}" if stalls[cause] else ""
+    return f"{cause} {stalls[cause] / layer['cycles']:.0%}" if stalls[cause] else ""
 
 
 def layer_table(report: dict[str, Any]) -> Table:
@@ -175,11 +175,12 @@ def layer_table(report: dict[str, Any]) -> Table:
         "engine": "left",
         "MACs": "right",
         "cycles": "right",
-        "utilization": "right",
+        "util.": "right",
     }
     if counted:
         headings |= {"busy": "right", "largest stall": "left"}
-    table = Table(box=None, pad_edge=False)
+    # With one space between columns it fits 80.
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     for heading, justify in headings.items():
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
 
@@ -188,7 +189,7 @@ def layer_table(report: dict[str, Any]) -> Table:
         cycles = "" if values["cycles"] is None else f"{values['cycles']:,}"
         cells = [name, op, engine, f"{values['macs']:,}", cycles, used]
         if counted:
-            busy = f"{values['busy'] / values['cycles']:.1%}" if values["cycles"] else ""
+            busy = f"{values['busy'] / values['cycles']:.0%}" if values["cycles"] else ""
             cells += [busy, largest_stall(values)]
         table.add_row(*cells)
 

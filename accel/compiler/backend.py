@@ -15,6 +15,7 @@ from accel.compiler.layers import (
     ReshapeLayer,
 )
 from accel.compiler.lower import lower
+from accel.compiler.packing import PackedMap, PackedMemory, pack_inputs
 from accel.compiler.placement import Placement, place
 from accel.compiler.regions import MemoryMap
 from accel.compiler.schedule import Step, order
@@ -38,14 +39,20 @@ def build_image(network: Network, config: Config) -> Image:
     device = branches_first([x for x in network.layers if not isinstance(x, ReshapeLayer)])
     if not device:
         raise ModelError(f"{network.name}: no operator of the model runs on the accelerator")
-    placement = place(device, config)
+    packed = pack_inputs(network, device, config)
+    try:
+        placement = place(packed, config)
+        device = packed
+    except ModelError:
+        placement = place(device, config)
     maps = _memory_maps(network, device, placement, config)
     end = max(item.offset + _aligned(item.size) for item in maps.values())
     constants = ConstantPool(end)
     for storage, values in network.constants.items():
         item = _map_of(network, device, storage)
-        packed = _tensor(Port(item.name, item.shape, item), MemoryMap(0, 0, 0, 0, 0), config)
-        maps[storage] = _memory_map(item, constants.add(packed.pack(values)), config)
+        port = Port(item.name, item.shape, item)
+        blob = _tensor(port, _memory_map(item, 0, config), config).pack(values)
+        maps[storage] = _memory_map(item, constants.add(blob), config)
     emitter = Emitter(config, placement, maps, constants)
     emitter.emit(device)
     steps = hoist(emitter.steps)
@@ -90,20 +97,41 @@ def _memory_maps(
 ) -> dict[int, MemoryMap]:
     """Give network inputs and outputs, and maps that are not resident, their place in memory."""
     wanted = [port.map for port in (*network.inputs, *network.outputs)]
+    packed = [m for layer in device for m in layer.inputs if isinstance(m, PackedMap)]
+    compact = {m.source.storage for m in packed}
     for layer in device:
-        wanted += [m for m in (*layer.inputs, layer.output) if m.storage not in placement.resident]
+        wanted += [
+            m
+            for m in (*layer.inputs, layer.output)
+            if m.storage not in placement.resident and not isinstance(m, PackedMap)
+        ]
     maps: dict[int, MemoryMap] = {}
     offset = 0
     for item in wanted:
         if item.storage in maps or item.storage in network.constants:
             continue
-        maps[item.storage] = _memory_map(item, offset, config)
-        offset += _aligned(maps[item.storage].size)
+        made = _memory_map(item, offset, config)
+        if item.storage in compact:
+            made = MemoryMap(offset, item.height, item.width, 1, item.channels)
+        maps[item.storage] = made
+        offset += _aligned(made.size)
+    for view in packed:
+        maps[view.storage] = PackedMemory(
+            maps[view.source.storage].offset,
+            view.source.height,
+            view.source.width,
+            1,
+            view.source.channels,
+            item=view,
+            rows=config.rows,
+            word_slot=config.word_slot,
+        )
     return maps
 
 
 def _tensor(port: Port, place_: MemoryMap, config: Config) -> Tensor:
     item = port.map
+    compact = (place_.groups, place_.slot) == (1, item.channels)
     return Tensor(
         name=port.name,
         shape=port.shape,
@@ -112,8 +140,8 @@ def _tensor(port: Port, place_: MemoryMap, config: Config) -> Tensor:
         height=item.height,
         width=item.width,
         channels=item.channels,
-        rows=config.rows,
-        slot=config.word_slot,
+        rows=item.channels if compact else config.rows,
+        slot=place_.slot,
         scale=item.scale,
         zero_point=item.zero_point,
         table=None if port.table is None else tuple(port.table.tolist()),

@@ -75,9 +75,11 @@ class ConstantPool:
                 first = starts[part.source] + part.g0 * rows
                 last = min(starts[part.source + 1], first + part.ng * rows)
                 if part.filter is not None:
-                    reach = range(group * cols, group * cols + len(own))
-                    compact = own[np.arange(len(own)), :, :, reach]
-                    words.append(filter_tiles(compact, part.filter, cols).reshape(-1, cols))
+                    compact = own
+                    if part.filter.taps:
+                        reach = range(group * cols, group * cols + len(own))
+                        compact = own[np.arange(len(own)), :, :, reach][..., None]
+                    words.append(filter_tiles(compact, part.filter, config).reshape(-1, cols))
                     continue
                 tiles = np.zeros((cols, part.nky, part.nkx, part.ng * rows), np.int8)
                 tiles[: len(own), :, :, : last - first] = own[

@@ -72,6 +72,7 @@ class Emitter:
         self._maps = maps
         self._constants = constants
         self._written: set[int] = set()
+        self._fetched: dict[int, int] = {}
         # A first part's parameters outlive the parts behind it: they get a place of their own.
         self._param_base = config.weight_words - PARAM_SLOTS * PARAM_WORDS
         self._weights = Slots(0, 0, 0, 1)
@@ -83,12 +84,15 @@ class Emitter:
         """Emit all layers; the last vector command of each operator carries the stamp."""
         for time, layer in enumerate(layers):
             self._layer = layer.index
-            for item in layer.inputs:
-                self._fetch_resident(item)
+            if not isinstance(layer, ConvLayer):
+                for item in layer.inputs:
+                    self._fetch_resident(item)
             plan = self._placement.plans[time]
             area = self._placement.areas[time]
             if isinstance(layer, ConvLayer) and isinstance(plan, ConvPlan):
                 self._conv(layer, plan, area)
+                for item in layer.inputs:  # what no chunk has asked for
+                    self._fetch_resident(item)
             elif isinstance(plan, MapPlan):
                 if isinstance(layer, ElementwiseLayer):
                     self._elementwise(layer, plan, area)
@@ -118,27 +122,32 @@ class Emitter:
         pitch = self._placement.pitches.get(item.storage, item.width)
         return View(base, self._whole(item), pitch - item.width)
 
-    def _fetch_resident(self, item: FeatureMap) -> None:
-        """Bring a network input that lives on-chip into its place, in bands of rows."""
+    def _fetch_resident(self, item: FeatureMap, rows: int | None = None) -> None:
+        """Bring rows of a network input that lives on-chip into its place, all by default."""
         view = self._resident_view(item)
         if view is None or item.storage in self._written:
             return
-        self._written.add(item.storage)
         whole = view.box
+        end = whole.rows if rows is None else rows
+        start = self._fetched.get(item.storage, 0)
         band = -(-whole.rows // 4)
-        for y0 in range(0, whole.rows, band):
-            y1 = min(y0 + band, whole.rows)
+        for y0 in range(start, end, band):
+            y1 = min(y0 + band, end)
             self._load_map(item, Box(y0, y1, 0, whole.cols, 0, whole.groups), view)
+        self._fetched[item.storage] = max(start, end)
+        if end == whole.rows:
+            self._written.add(item.storage)
 
     def _load_map(self, item: FeatureMap, part: Box, view: View, stream: int = 0) -> None:
         source = self._maps[item.storage]
-        self._step(
-            Engine.LOAD,
-            source.transfer(part, view),
-            reads=source.spans(part),
-            writes=view.spans(part),
-            stream=stream,
-        )
+        for piece in source.pieces(part):
+            self._step(
+                Engine.LOAD,
+                source.transfer(piece, view),
+                reads=source.spans(piece),
+                writes=view.spans(piece),
+                stream=stream,
+            )
 
     def _store_map(self, item: FeatureMap, part: Box, view: View) -> None:
         target = self._maps[item.storage]
@@ -201,6 +210,7 @@ class Emitter:
         """Return where a box of a map can be read, loading it where it is not on-chip."""
         view = self._resident_view(item)
         if view is not None:
+            self._fetch_resident(item, box.y1)
             return view
         if not box.words:
             return View(0, box)
@@ -307,10 +317,10 @@ class Emitter:
             source = layer.sources[part.source]
             read = part
             if plan.whole_depth:
-                read = Part(
-                    part.source, 0, layer.kernel[0], 0, layer.kernel[1], 0,
-                    groups_of(source.channels, config),
-                )  # fmt: skip
+                read = replace(part, g0=0, ng=groups_of(source.channels, config))
+                if part.filter is None:
+                    kh, kw = layer.kernel
+                    read = replace(read, ky0=0, nky=kh, kx0=0, nkx=kw)
             box = conv_box(layer, tile, read)
             margin = region_pitch(box.cols) - box.cols if part.filter else 0
             view = self._input_view(source, inputs, box, margin=margin)
@@ -442,13 +452,15 @@ class Emitter:
             rows, cols = part.filter.rows, part.filter.cols
             positions = part.filter.positions(tile.cols, stride[1])
             counts = [positions, tile.rows, cols.passes, rows.passes, 1]
-            y_strides = [0, stride[0], 0, rows.step * dilation[0], 0]
-            x_strides = [1, 0, cols.step, 0, 0]
-            mode = {
-                "groups": rows.size,
-                "taps": part.filter.taps,
-                "skip": cols.size - 1,
-                "gap": stride[1] - 1,
+            y_strides = [0, stride[0], 0, rows.size * dilation[0], 0]
+            x_strides = [stride[1], 0, cols.size * dilation[1], 0, 0]
+            mode = {"groups": rows.size}
+            if part.filter.taps:
+                x_strides[0] = 1
+                mode |= {
+                    "taps": part.filter.taps, "skip": cols.size - 1, "gap": stride[1] - 1,
+                }  # fmt: skip
+            mode |= {
                 "group_step": dilation[0] * view.pitch if rows.size > 1 else 0,
                 "group_step_y": dilation[0] if rows.size > 1 else 0,
             }

@@ -1,6 +1,10 @@
-"""Depthwise convolutions on the array's depthwise mode: how a kernel is cut into passes."""
+"""Convolutions that read several rows of the image at once: how a kernel is cut into passes.
 
-from collections.abc import Iterator
+The matmul engine reads up to three words of a scratchpad at once, each from another bank. A
+depthwise convolution takes them in the array's depthwise mode, a column for each channel; one of a
+few input channels takes four bytes of each to array rows of their own.
+"""
+
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,34 +16,36 @@ from accel.config import Config
 __all__ = ["Filter", "choose_filter", "filter_tiles", "is_depthwise", "region_pitch"]
 
 GROUP_TAPS = (3, 5)
-"""Array rows from group to group that the hardware has wires for."""
+"""Array rows from group to group that the depthwise mode has wires for."""
+
+GROUP_BYTES = 4
+"""Array rows that a group's word fills outside the depthwise mode."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a kernel: passes of `size` taps, `step` apart, that cover it together."""
+    """One axis of a kernel: `passes` times `size` places, the last ones perhaps behind its end."""
 
     size: int
-    step: int
     passes: int
 
-    def taps(self, number: int, kernel: int) -> Iterator[int]:
-        """Yield the kernel's places that pass `number` is the first to cover."""
-        start = number * self.step
-        covered = start - self.step + self.size if number else 0
-        yield from range(max(start, covered), min(start + self.size, kernel))
+    @property
+    def extent(self) -> int:
+        """Places of all passes."""
+        return self.size * self.passes
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A depthwise kernel's passes; each is one weight tile and reads `rows.size` words at once.
+    """A kernel's passes; each is one weight tile and reads `rows.size` words at once.
 
     Parameters
     ----------
     taps : int
-        Array rows of each group; with one group all rows are one chain.
+        Depthwise: array rows of each group; with one group all rows are one chain. 0: four bytes
+        of each group's word.
     rows, cols : Axis
-        Kernel rows are the groups of a pass, kernel columns the taps.
+        Kernel rows are the groups of a pass. Kernel columns are the taps; without, one a pass.
     """
 
     taps: int
@@ -53,7 +59,7 @@ class Filter:
 
     def positions(self, results: int, stride: int) -> int:
         """Return the words of an image row that `results` results take."""
-        return self.cols.size + (results - 1) * stride
+        return self.cols.size + (results - 1) * stride if self.taps else results
 
 
 @lru_cache(maxsize=64)
@@ -71,19 +77,13 @@ def region_pitch(cols: int) -> int:
     return cols | 1
 
 
-@lru_cache(maxsize=4096)
 def _axis(kernel: int, capacity: int) -> Axis:
     size = min(kernel, capacity)
-    passes = -(-kernel // size)
-    if passes == 1:
-        return Axis(size, 0, 1)
-    while (kernel - size) % (passes - 1) or (kernel - size) // (passes - 1) > size:
-        passes += 1
-    return Axis(size, (kernel - size) // (passes - 1), passes)
+    return Axis(size, -(-kernel // size))
 
 
 def choose_filter(layer: ConvLayer, config: Config, pitch: int) -> Filter | None:
-    """Return the cheapest passes for a layer, or None where the depthwise mode cannot do it.
+    """Return the cheapest passes for a layer, or None where reading word by word is no worse.
 
     Parameters
     ----------
@@ -92,44 +92,54 @@ def choose_filter(layer: ConvLayer, config: Config, pitch: int) -> Filter | None
     pitch : int
         Words from a pixel of the source to the one below.
     """
-    if not config.depthwise or not is_depthwise(layer):
-        return None
-    if layer.dilation[1] != 1 and layer.kernel[1] != 1:
-        return None
     kh, kw = layer.kernel
-    found = [Filter(1, _axis(kh, 1), _axis(kw, config.rows))]
-    for taps in GROUP_TAPS:
-        for groups in range(2, min(config.groups, kh) + 1):
-            apart = layer.dilation[0] * pitch
-            if any(n * apart % config.scratchpad_banks == 0 for n in range(1, groups)):
-                continue
-            rows, cols = _axis(kh, groups), _axis(kw, taps)
-            if taps * groups <= config.rows and rows.size == groups:
-                found.append(Filter(taps, rows, cols))
+    found = []
+
+    def apart(groups: int) -> bool:
+        step = layer.dilation[0] * pitch
+        return all(n * step % config.scratchpad_banks for n in range(1, groups))
+
+    most = range(2, min(config.groups, kh) + 1)
+    if config.depthwise and is_depthwise(layer) and (layer.dilation[1] == 1 or kw == 1):
+        found.append(Filter(1, _axis(kh, 1), _axis(kw, config.rows)))
+        for taps in GROUP_TAPS:
+            found += [
+                Filter(taps, _axis(kh, groups), _axis(kw, taps))
+                for groups in most
+                if taps * groups <= config.rows and apart(groups)
+            ]
+    if len(layer.sources) == 1 and layer.sources[0].channels <= GROUP_BYTES:
+        found += [
+            Filter(0, _axis(kh, groups), Axis(1, kw))
+            for groups in most
+            if GROUP_BYTES * groups <= config.rows and apart(groups)
+        ]
     results, stride = layer.results[1], layer.stride[1]
-    return min(found, key=lambda f: f.tiles * f.positions(results, stride))
+    return min(found, key=lambda f: f.tiles * f.positions(results, stride), default=None)
 
 
-def filter_tiles(weights: Int8Array, chosen: Filter, size: int) -> Int8Array:
+def filter_tiles(weights: Int8Array, chosen: Filter, config: Config) -> Int8Array:
     """Return one column group's weight tiles [tile, array row, column].
 
     Parameters
     ----------
-    weights : int8 array [channels, kernel height, kernel width]
-        Of the column group's channels.
+    weights : int8 array [channels out, kernel height, kernel width, channels in]
+        Of the column group's channels. Depthwise: the one input channel of each.
     chosen : Filter
-    size : int
-        Rows and columns of the array.
+    config : Config
     """
-    channels, kh, kw = weights.shape
-    tiles = np.zeros((chosen.tiles, size, size), np.int8)
-    for row_pass in range(chosen.rows.passes):
-        for col_pass in range(chosen.cols.passes):
-            tile = tiles[row_pass * chosen.cols.passes + col_pass]
-            last = col_pass * chosen.cols.step + chosen.cols.size - 1
-            for ky in chosen.rows.taps(row_pass, kh):
-                first_row = (ky - row_pass * chosen.rows.step) * chosen.taps
-                for kx in chosen.cols.taps(col_pass, kw):
-                    # A row's word is the older, the further down the row: kernels lie reversed.
-                    tile[first_row + last - kx, :channels] = weights[:, ky, kx]
-    return tiles
+    channels, kh, kw, depth = weights.shape
+    rows, cols = chosen.rows, chosen.cols
+    tiles = np.zeros((rows.passes, cols.passes, config.rows, config.cols), np.int8)
+    for ky in range(kh):
+        row_pass, group = divmod(ky, rows.size)
+        for kx in range(kw):
+            col_pass, tap = divmod(kx, cols.size)
+            if chosen.taps:
+                # A row's word is the older, the further down the row: kernels lie reversed.
+                first = group * chosen.taps + cols.size - 1 - tap
+            else:
+                first = group * GROUP_BYTES
+            tile = tiles[row_pass, col_pass]
+            tile[first : first + depth, :channels] = weights[:, ky, kx].T
+    return tiles.reshape(chosen.tiles, config.rows, config.cols)

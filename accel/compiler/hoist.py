@@ -16,8 +16,8 @@ from accel.isa import Engine, Operation
 
 __all__ = ["branches_first", "hoist"]
 
-AHEAD = 14
-"""Loads that may be issued before they are due: no more than the load engine's queue holds."""
+AHEAD = {Engine.LOAD: 14, Engine.MATMUL: 1}
+"""Commands that may be issued before they are due: no more than the engine's queue holds."""
 
 
 class _Users:
@@ -49,7 +49,7 @@ class _Users:
 def hoist(steps: Sequence[Step | Call]) -> list[Step | Call]:
     """Return the commands in a better order, the same in every way that can be observed."""
     users = _Users()
-    due: list[int] = []  # where each load stood
+    due: dict[Engine, list[int]] = {engine: [] for engine in AHEAD}  # where each stood
     placed: list[tuple[int, int]] = []
     barrier = -1
     latest = {engine: -1 for engine in Engine}
@@ -59,15 +59,15 @@ def hoist(steps: Sequence[Step | Call]) -> list[Step | Call]:
             barrier = index
             placed.append((position, index))
             continue
-        movable = step.engine == Engine.LOAD or _elementwise(step)
+        movable = step.engine in AHEAD or _elementwise(step)
         if movable:
             bounds = [barrier]
             bounds += [users.latest(span, False) for span in step.reads]
             bounds += [users.latest(span, True) for span in step.writes]
-            if step.engine == Engine.LOAD:
-                bounds.append(due[-AHEAD] if len(due) >= AHEAD else -1)
-                bounds.append(latest[Engine.LOAD])
-                due.append(index)
+            if step.engine in AHEAD:
+                stood, ahead = due[step.engine], AHEAD[step.engine]
+                bounds += [stood[-ahead] if len(stood) >= ahead else -1, latest[step.engine]]
+                stood.append(index)
             position = min(index, max(bounds))
         latest[step.engine] = max(latest[step.engine], position)
         placed.append((position, index))

@@ -132,6 +132,10 @@ class MemoryMap:
             for g in range(part.g0, part.g1)
         ]
 
+    def pieces(self, part: Box) -> list[Box]:
+        """Return what one command each moves of `part`: all of it."""
+        return [part]
+
     def transfer(self, part: Box, view: View) -> dict[str, int]:
         """Return the fields of the load or store that moves `part` between here and `view`."""
         whole_rows = part.cols == self.width == view.pitch

@@ -13,6 +13,7 @@ from accel.compiler.layers import (
     FeatureMap,
     PoolLayer,
 )
+from accel.compiler.packing import PackedMap, can_cut
 from accel.compiler.regions import Box
 from accel.config import Config
 from accel.errors import ModelError
@@ -52,7 +53,7 @@ ROW_CYCLES = 6
 class Part:
     """A box of the reduction: kernel rows, kernel columns, channel groups of one source.
 
-    With `filter` it is one channel group in the array's depthwise mode.
+    With `filter` it is one channel group, read in that way.
     """
 
     source: int
@@ -262,9 +263,15 @@ def _plan_conv(
     # Odd pitches are all alike to the banks.
     chosen = choose_filter(layer, config, pitches[0] if pitches else 1)
     if chosen is not None:
-        runs = tuple(tuple(replace(run, filter=chosen) for run in group) for group in runs)
+        runs = tuple(
+            tuple(
+                replace(run, filter=chosen, nky=chosen.rows.extent, nkx=chosen.cols.extent)
+                for run in group
+            )
+            for group in runs
+        )
     for cols in _cuts(layer.results[1]):
-        if cols > config.acc_depth:
+        if cols > config.acc_depth or not can_cut(layer, cols, config):
             continue
         for rows in _cuts(layer.results[0]):
             if rows * cols > config.acc_depth:
@@ -381,7 +388,8 @@ def _conv_variants(
         if not inputs_resident:
             regions = tiles * (len(layer.sources) if whole_depth else sum(map(len, parts)))
             regions *= column_groups if groups_outer and whole_depth else 1
-            input_bytes = regions * input_region * config.word_slot
+            packed = isinstance(layer.sources[0], PackedMap)  # then a word takes a cycle
+            input_bytes = regions * input_region * (config.bus_bytes if packed else config.word_slot)
             whole_rows = cols * layer.stride[1] >= layer.sources[0].width
             per_group = 1 if whole_rows else rows * layer.stride[0] + layer.kernel[0] - 1
             input_rows = regions * per_group * (parts[0][0].ng if parts[0] else 1)

@@ -43,7 +43,7 @@ class Controller(wiring.Component):
     exit_code : Out(32)
         Valid with `done`.
     fault : Out(Fault)
-        `valid` for one cycle; `running` falls next.
+        `valid` for one cycle, in which `running` has fallen.
     program : In(WritePort(address_width, 32))
         From the load engine, into program memory: always ready.
     tensor : Out(stream.Signature(TensorOperation))
@@ -120,17 +120,18 @@ class Controller(wiring.Component):
             execute.cycles.eq(self.cycles),
             self.done.eq(execute.done),
             self.exit_code.eq(execute.exit_code),
-            self.fault.eq(execute.fault),
             self.waits.eq(execute.waits),
             self.retired.eq(execute.retired),
         ]
+        # Far from where it is found to where it is recorded.
+        m.d.sync += self.fault.eq(execute.fault)
         wiring.connect(m, execute.write, memory.core.write)
         wiring.connect(m, wiring.flipped(self.program), memory.load)
         wiring.connect(m, wiring.flipped(self.tensor), execute.tensor)
         wiring.connect(m, wiring.flipped(self.window), execute.window)
         with m.If(self.start):
             m.d.sync += self.running.eq(1)
-        with m.If(self.halt | self.done | self.fault.valid):
+        with m.If(self.halt | self.done | execute.fault.valid):
             m.d.sync += self.running.eq(0)
         self._decode(m, fetch, execute)
         return m

@@ -8,11 +8,14 @@ from amaranth.lib.wiring import In, Out
 from accel.gateware.delay import delayed
 from accel.regmap import STAMPS, Activity
 
-__all__ = ["COUNTERS", "CounterBank"]
+__all__ = ["COUNTERS", "RECORD_CYCLES", "CounterBank"]
 
 ACTIVITIES = len(Activity)
 COUNTERS = 2 * ACTIVITIES
 """Counters of a bank: one per Activity, then as many for other events."""
+
+RECORD_CYCLES = COUNTERS + 2
+"""From the beginning of a record to that of the next."""
 
 _SMALL_BITS = (2 * COUNTERS).bit_length()
 """A small counter is emptied every 2 * COUNTERS cycles or oftener."""
@@ -44,7 +47,7 @@ class CounterBank(wiring.Component):
     record : In(8)
         Its number.
     ready : Out(1)
-        From COUNTERS + 1 cycles after `begin` on.
+        From RECORD_CYCLES after `begin` on.
     index : In(4)
         Counter to show.
     value : Out(32)
@@ -66,7 +69,7 @@ class CounterBank(wiring.Component):
     events: In(COUNTERS - ACTIVITIES)
     begin: In(1)
     record: In(8)
-    ready: Out(1, init=1)
+    ready: Out(1)
     index: In(4)
     value: Out(32)
     settled: Out(1)
@@ -77,15 +80,19 @@ class CounterBank(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         pointer = Signal(range(COUNTERS))
+        begin = Signal()
         visit = Signal()
+        free = Signal(init=1)
         recording = Signal()
         record = Signal(8)
-        m.d.comb += visit.eq(~self.begin)
-        m.d.sync += pointer.eq(pointer + 1)
+        m.d.comb += [visit.eq(~begin), self.ready.eq(free & ~begin)]
+        m.d.sync += [begin.eq(self.begin), pointer.eq(pointer + 1)]
         with m.If(visit & (pointer == COUNTERS - 1)):
-            m.d.sync += [self.ready.eq(1), recording.eq(0)]
+            m.d.sync += [free.eq(1), recording.eq(0)]
         with m.If(self.begin):
-            m.d.sync += [pointer.eq(0), self.ready.eq(0), recording.eq(1), record.eq(self.record)]
+            m.d.sync += record.eq(self.record)
+        with m.If(begin):
+            m.d.sync += [pointer.eq(0), free.eq(0), recording.eq(1)]
 
         small, fresh = self._count(m, pointer, visit)
 
@@ -119,9 +126,9 @@ class CounterBank(wiring.Component):
 
     def _count(self, m: Module, pointer: Signal, visit: Signal) -> tuple[Signal, Signal]:
         """Count in small; return the count under the pointer, and whether its total is void."""
-        # A record begins a cycle late, and the pointer is at 0 a cycle later: so are the events.
+        # A record begins a cycle late, and the pointer is at 0 two cycles later: so are the events.
         names = ("running", "clear", "activity", "events")
-        stage = {n: delayed(m, getattr(self, n), 2, name=n) for n in names}
+        stage = {n: delayed(m, getattr(self, n), 3, name=n) for n in names}
         others = stage
         small, fresh = [], []
         for k in range(COUNTERS):

@@ -274,7 +274,6 @@ class ControlRegisters(wiring.Component):
         with m.Elif(running):
             m.d.sync += cycles.eq(cycles + 1)
 
-
     def _connect_counters(
         self, m: Module, running: Signal, stamps: StampRecorder, values: dict[str, Signal]
     ) -> None:

@@ -178,9 +178,7 @@ class RowFiller(wiring.Component):
         lanes = []
         for i in range(self._bus_bytes):
             own = Signal(name=f"own_{i}")
-            m.d.comb += own.eq(
-                from_bus & ~(fresh & (row.first > i)) & ~(final & (row.stop < i))
-            )
+            m.d.comb += own.eq(from_bus & ~(fresh & (row.first > i)) & ~(final & (row.stop < i)))
             lanes.append(Mux(own, self.beats.payload.word_select(i, 8), row.value))
         m.d.comb += self.data.eq(Cat(*lanes))
         return m

@@ -111,6 +111,8 @@ class Accelerator(wiring.Component):
             scratchpad_words=config.scratchpad_words,
             weight_words=config.weight_words,
             target=config.target,
+            # Where there are no blocks for all cells there are none for these.
+            dsp_products=config.dsp_cells >= config.macs_per_cycle,
         )
         scratchpad = Scratchpad(
             words=config.scratchpad_words,
@@ -143,10 +145,12 @@ class Accelerator(wiring.Component):
         for engine, unit in engines.items():
             queue = queues[engine]
             connect(m, dispatcher.entries[engine], queue.entries)
+            # After a fault the bus must come to rest; what the others still do, no one sees.
+            halt = control.halt if engine in (Engine.LOAD, Engine.STORE) else 0
             m.d.comb += [
                 unit.command.payload.eq(queue.command.payload),
-                unit.command.valid.eq(queue.command.valid & ~control.halt),
-                queue.command.ready.eq(unit.command.ready & ~control.halt),
+                unit.command.valid.eq(queue.command.valid & ~halt),
+                queue.command.ready.eq(unit.command.ready & ~halt),
                 queue.available.eq(tokens.available[engine]),
                 queue.engine_busy.eq(unit.busy),
                 tokens.take[engine].eq(queue.take),

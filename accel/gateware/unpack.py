@@ -217,4 +217,3 @@ class BeatUnpacker(wiring.Component):
                     coming_word[name].eq(values[name]),
                     self.words[name].eq(coming_word[name]),
                 ]
-

@@ -86,8 +86,9 @@ class VectorEngine(wiring.Component):
         scratchpad_words: int,
         weight_words: int,
         target: str = "generic",
+        dsp_products: bool = True,
     ) -> None:
-        self._target = target
+        self._target, self._dsp_products = target, dsp_products
         if lanes < 1 or rows % lanes or cols % lanes:
             raise ValueError(f"Lanes must divide rows ({rows}) and cols ({cols}), not be {lanes}")
         self._rows, self._cols, self._lanes = rows, cols, lanes
@@ -121,7 +122,11 @@ class VectorEngine(wiring.Component):
             address_width=self._width,
         )
         m.submodules.lanes = lanes = VectorLanes(
-            rows=self._rows, lanes=self._lanes, slot_width=bits, target=self._target
+            rows=self._rows,
+            lanes=self._lanes,
+            slot_width=bits,
+            target=self._target,
+            dsp_products=self._dsp_products,
         )
         m.submodules.tags = tags = RamFifo(shape=ElementTag(bits), depth=16)
         m.submodules.results = results = RamFifo(shape=ResultTag(self._width, bits), depth=32)

@@ -129,7 +129,9 @@ class VectorIssuer(wiring.Component):
         pairs = Signal()  # an element of A, then one of B
         extreme, minimum = Signal(), Signal()
         uniform = Signal()
-        with m.If(self.accept):
+        # Nothing looks at what is kept of a command while there is none: it follows the offer then.
+        idle = Signal()
+        with m.If(idle):
             m.d.sync += [
                 uniform.eq(fields.uniform),
                 pairs.eq(_is_any(fields.operation, Operation.ADD, Operation.MUL)),
@@ -137,14 +139,14 @@ class VectorIssuer(wiring.Component):
                 minimum.eq(fields.operation == Operation.MIN),
                 path.eq(_path(fields.operation)),
             ]
-        self._latch_loops(m, nest)
+        self._latch_loops(m, nest, idle)
 
         # Slices: `load` starts one, in the cycle of the last request of the one before if it can.
         load = Signal()
         slices = Signal.like(fields.slices)  # not yet started
         more = Signal()
         commits = Signal(init=1)  # the next slice has parameters of its own
-        with m.If(self.accept):
+        with m.If(idle):
             m.d.sync += [slices.eq(fields.slices), commits.eq(1)]
         with m.Elif(load):
             m.d.sync += [slices.eq(slices - 1), more.eq(slices != 1), commits.eq(~uniform)]
@@ -168,6 +170,7 @@ class VectorIssuer(wiring.Component):
             m.d.sync += second.eq(~second)
         with m.FSM():
             with m.State("IDLE"):
+                m.d.comb += idle.eq(1)
                 m.d.comb += self.accept.eq(self.offer.valid & self.parameters_ready)
                 with m.If(self.accept):
                     m.next = "LOAD"
@@ -186,7 +189,7 @@ class VectorIssuer(wiring.Component):
                     with m.Else():
                         m.next = "LOAD"
 
-        slots = self._walk_slices(m, nest, load, path)
+        slots = self._walk_slices(m, nest, idle, load, path)
         window_start = Signal()
         first = Signal()
         window_end = nest.last[:2].all()
@@ -217,7 +220,7 @@ class VectorIssuer(wiring.Component):
         ]
         return m
 
-    def _latch_loops(self, m: Module, nest: LoopNest) -> None:
+    def _latch_loops(self, m: Module, nest: LoopNest, idle: Signal) -> None:
         """Keep counts and steps. A reads the accumulators entry by entry: its steps are 1."""
         fields = self.offer.fields
         entries = fields.operation == Operation.ACC
@@ -236,11 +239,11 @@ class VectorIssuer(wiring.Component):
         for name, (target, value) in kept.items():
             register = Signal.like(target, name=f"{name}_q", reset_less=True)
             m.d.comb += target.eq(register)
-            with m.If(self.accept):
+            with m.If(idle):
                 m.d.sync += register.eq(value)
 
     def _walk_slices(
-        self, m: Module, nest: LoopNest, load: Signal, path: Signal
+        self, m: Module, nest: LoopNest, idle: Signal, load: Signal, path: Signal
     ) -> dict[str, Signal]:
         """Compute the next slice's base addresses; return the places of this slice."""
         fields = self.offer.fields
@@ -254,7 +257,7 @@ class VectorIssuer(wiring.Component):
             if name == "a":
                 wraps = wraps & (path != Path.SUMS)
             m.d.comb += nest.start[name].eq(base)
-            with m.If(self.accept):
+            with m.If(idle):
                 m.d.sync += [
                     base.eq(fields[f"{name}_address"]),
                     plane.eq(fields[f"{name}_plane"]),

@@ -1,11 +1,12 @@
 """The vector engine's data path: operands in, results out, nothing in it ever waits."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.delay import delayed
+from accel.gateware.multiplier import Multiplier
 from accel.gateware.ports import WritePort
 from accel.gateware.requantizer import LaneParameters, OutputRange, Requantizer
 from accel.gateware.vector_issue import ElementTag, Path
@@ -24,9 +25,15 @@ class ReductionTag(data.Struct):
     """The part of an ElementTag that the reduction needs."""
 
     start: 1
-    end: 1
     extreme: 1
     minimum: 1
+
+
+class _Arrival(data.Struct):
+    """What is known of an operand on its way: flags as in ElementTag."""
+
+    reduction: ReductionTag
+    end: 1
     first: 1
 
 
@@ -40,6 +47,8 @@ class OperandFetch(wiring.Component):
     Parameters
     ----------
     rows, lanes, slot_width : int
+    target, dsp : str, bool
+        See Multiplier.
 
     Members
     -------
@@ -51,14 +60,24 @@ class OperandFetch(wiring.Component):
         Always ready.
     idle : Out(1)
         No operand is in here.
-    operands : Out({valid, tag, values})
+    operands : Out({valid, end, taken, tag, values})
+        `end`: valid, and the last of its result; `taken`: besides the first with new parameters.
 
     Latency
     -------
     From a response to `operands`: Path.SUMS 1, BYTES 2, TABLE 4, PRODUCT 8 cycles.
     """
 
-    def __init__(self, *, rows: int, lanes: int, slot_width: int) -> None:
+    def __init__(
+        self,
+        *,
+        rows: int,
+        lanes: int,
+        slot_width: int,
+        target: str = "generic",
+        dsp: bool = True,
+    ) -> None:
+        self._target, self._dsp = target, dsp
         self._lanes, self._slots = lanes, rows // lanes
         values = data.ArrayLayout(signed(32), lanes)
         super().__init__(
@@ -69,18 +88,23 @@ class OperandFetch(wiring.Component):
                 "table": In(WritePort(9, 32)),
                 "idle": Out(1),
                 "operands": Out(
-                    data.StructLayout({"valid": 1, "tag": ReductionTag, "values": values})
+                    data.StructLayout(
+                        {"valid": 1, "end": 1, "taken": 1, "tag": ReductionTag, "values": values}
+                    )
                 ),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        tag = Signal(ReductionTag)
-        m.d.comb += [tag[name].eq(self.tag[name]) for name in ReductionTag.as_shape().members]
+        tag = Signal(_Arrival)
+        m.d.comb += [tag.end.eq(self.tag.end), tag.first.eq(self.tag.first)]
+        m.d.comb += [
+            tag.reduction[name].eq(self.tag[name]) for name in ReductionTag.as_shape().members
+        ]
 
         byte_valid, table_valid, product_valid = Signal(), Signal(), Signal()
-        byte_tag = Signal(ReductionTag, reset_less=True)
+        byte_tag = Signal(_Arrival, reset_less=True)
         second = Signal(reset_less=True)
         lane_bytes = Signal(data.ArrayLayout(signed(8), self._lanes), reset_less=True)
         slot = self.tag.slot if self._slots > 1 else 0
@@ -106,22 +130,39 @@ class OperandFetch(wiring.Component):
         in_table = in_table | table_valid | looked_up_valid
         m.d.comb += self.idle.eq(~(byte_valid | in_table | product_valid | factors.any()))
 
-        m.d.sync += self.operands.valid.eq(
-            self.sums.valid | byte_valid | looked_up_valid | multiplied
-        )
+        arrives = Signal()
+        arrival = Signal(_Arrival)
+        m.d.comb += arrives.eq(self.sums.valid | byte_valid | looked_up_valid | multiplied)
         with m.If(multiplied):
-            m.d.sync += self.operands.tag.eq(multiplied_tag)
+            m.d.comb += arrival.eq(multiplied_tag)
         with m.Elif(looked_up_valid):
-            m.d.sync += self.operands.tag.eq(looked_up_tag)
+            m.d.comb += arrival.eq(looked_up_tag)
         with m.Elif(byte_valid):
-            m.d.sync += self.operands.tag.eq(byte_tag)
+            m.d.comb += arrival.eq(byte_tag)
         with m.Else():
-            m.d.sync += self.operands.tag.eq(tag)
+            m.d.comb += arrival.eq(tag)
+        m.d.sync += [
+            self.operands.valid.eq(arrives),
+            # Registers of their own: these go to every lane.
+            self.operands.end.eq(arrives & arrival.end),
+            self.operands.taken.eq(arrives & arrival.end & arrival.first),
+            self.operands.tag.eq(arrival.reduction),
+        ]
 
         m.d.comb += self.table.request.ready.eq(1)
         for lane in range(self._lanes):
             looked_up = self._table(m, lane, Cat(lane_bytes[lane].as_unsigned() ^ 0x80, second))
-            product = _product(m, looked_up[:FACTOR_BITS].as_signed(), hold)
+            m.submodules[f"product{lane}"] = multiplier = Multiplier(
+                a_bits=FACTOR_BITS, b_bits=FACTOR_BITS, target=self._target, dsp=self._dsp
+            )
+            m.d.comb += [
+                multiplier.a.eq(looked_up[:FACTOR_BITS].as_signed()),
+                multiplier.b.eq(looked_up[:FACTOR_BITS].as_signed()),
+                multiplier.b_enable.eq(hold),
+            ]
+            product = delayed(
+                m, multiplier.product, PRODUCT_LATENCY - 2, name="product", reset_less=True
+            )
             operand = self.operands.values[lane]
             with m.If(multiplied):
                 m.d.sync += operand.eq(product)
@@ -149,29 +190,6 @@ class OperandFetch(wiring.Component):
         ]
         m.d.sync += looked_up.eq(read.data)
         return looked_up
-
-
-def _product(m: Module, factor: Value, hold: Value) -> Value:
-    """Return the product of `factor` and the one held last, PRODUCT_LATENCY cycles later.
-
-    It is a sum of partial products with a register behind each row of adders: the DSP blocks are
-    for the array, which has work for them in every cycle.
-    """
-    held = Signal.like(factor, name="factor", reset_less=True)
-    with m.If(hold):
-        m.d.sync += held.eq(factor)
-    rows = [Mux(bit, held, 0) << n for n, bit in enumerate(factor.as_unsigned())]
-    # The sign bit counts negative.
-    terms = [rows[0], *(a + b for a, b in zip(rows[1:-2:2], rows[2:-2:2], strict=True))]
-    terms.append(rows[-2] - rows[-1])
-    while True:
-        registers = [Signal.like(t, name="partial", reset_less=True) for t in terms]
-        m.d.sync += [r.eq(t) for r, t in zip(registers, terms, strict=True)]
-        if len(registers) == 1:
-            return registers[0]
-        odd = registers[: len(registers) % 2]
-        rest = registers[len(odd) :]
-        terms = odd + [a + b for a, b in zip(rest[::2], rest[1::2], strict=True)]
 
 
 class Reducer(wiring.Component):
@@ -216,6 +234,8 @@ class VectorLanes(wiring.Component):
     rows, lanes, slot_width : int
     target : str
         See Multiplier.
+    dsp_products : bool
+        Multiply two operands in DSP blocks, too.
 
     Members
     -------
@@ -233,8 +253,16 @@ class VectorLanes(wiring.Component):
     From `operands` of OperandFetch to `result`: 1 + Requantizer.LATENCY cycles.
     """
 
-    def __init__(self, *, rows: int, lanes: int, slot_width: int, target: str = "generic") -> None:
-        self._target = target
+    def __init__(
+        self,
+        *,
+        rows: int,
+        lanes: int,
+        slot_width: int,
+        target: str = "generic",
+        dsp_products: bool = True,
+    ) -> None:
+        self._target, self._dsp_products = target, dsp_products
         self._rows, self._lanes, self._slot_width = rows, lanes, slot_width
         values = data.ArrayLayout(signed(32), lanes)
         super().__init__(
@@ -254,19 +282,23 @@ class VectorLanes(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.fetch = fetch = OperandFetch(
-            rows=self._rows, lanes=self._lanes, slot_width=self._slot_width
+            rows=self._rows,
+            lanes=self._lanes,
+            slot_width=self._slot_width,
+            target=self._target,
+            dsp=self._dsp_products,
         )
         wiring.connect(m, wiring.flipped(self.table), fetch.table)
         operands = fetch.operands
-        ends = Signal()
         m.d.comb += [
             fetch.sums.eq(self.sums),
             fetch.word.eq(self.word),
             fetch.tag.eq(self.tag),
             self.idle.eq(fetch.idle),
-            ends.eq(operands.valid & operands.tag.end),
-            self.taken.eq(ends & operands.tag.first),
-            self.result.valid.eq(delayed(m, ends, 1 + Requantizer.LATENCY, name="result_valid")),
+            self.taken.eq(operands.taken),
+            self.result.valid.eq(
+                delayed(m, operands.end, 1 + Requantizer.LATENCY, name="result_valid")
+            ),
         ]
         for lane in range(self._lanes):
             m.submodules[f"reducer{lane}"] = reducer = Reducer()

@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 
 from accel import regmap
 from accel.gateware.axi import Response
+from accel.gateware.counters import RECORD_CYCLES
 from accel.gateware.csr import ControlRegisters
 from accel.isa import ISA_VERSION
 from accel.regmap import Cause, Control, Status
@@ -363,7 +364,7 @@ def test_stamps(counters: bool) -> None:
                 ctx.set(dut.activity, rng.randrange(len(regmap.Activity)))
                 history.append(ctx.get(dut.activity))
                 for _ in range(mask.bit_count()):
-                    earliest = expected[-1] + (17 if counters else 1) if expected else 0
+                    earliest = expected[-1] + (RECORD_CYCLES if counters else 1) if expected else 0
                     expected.append(max(earliest, ctx.get(dut.cycles)))
                 await ctx.tick()
             ctx.set(dut.stamp, 0)
@@ -402,7 +403,7 @@ def test_stamps_beyond_the_memory_are_counted(counters: bool) -> None:
         assert await host.read("STAMP_COUNT") == 300
         for index in (0, 10, 255) if counters else (0, 43, 44, 255):
             await host.write("STAMP_INDEX", index)
-            time = first + index * (17 if counters else 1)
+            time = first + index * (RECORD_CYCLES if counters else 1)
             assert await host.read("STAMP") == min(time, await host.read("CYCLES"))
 
     simulate(body, counters=counters)

@@ -53,6 +53,8 @@ class ScriptedDevice(Device):
     def read_register(self, offset):
         if NAMES[offset] == "STAMP":
             return 100 + self.registers["STAMP_INDEX"]
+        if NAMES[offset] == "COUNTER":
+            return 50 + self.registers["COUNTER_INDEX"]
         return int(self.registers.get(NAMES[offset], 0))
 
     def write_register(self, offset, value):
@@ -109,6 +111,23 @@ def test_running_returns_outputs_and_counters():
     assert stats.cycles == (1 << 32) + 5
     assert stats.stamps == (100, 101)
     assert (stats.read_beats, stats.write_beats, stats.instructions) == (7, 8, 9)
+    assert stats.activities == tuple(range(50, 58))
+    shown = [100 + 2048 + 256 * activity for activity in range(8)]
+    assert stats.stamp_activities == (tuple(shown), tuple(x + 1 for x in shown))
+    assert stats.engine_busy == (58, 59, 60, 61)
+    assert stats.engine_waiting == (62, 63, 64, 65)
+
+
+def test_counters_that_are_not_there_are_not_read():
+    config = dataclasses.replace(CONFIG, counters=False)
+    device = ScriptedDevice(FINGERPRINT=config.fingerprint)
+    device.config = config
+    driver = Driver(device)
+    driver.load_image(make_image(config=config))
+    _, stats = driver.run([np.zeros((1, 8), np.int8)])
+    assert (stats.activities, stats.stamp_activities) == ((), ())
+    assert (stats.engine_busy, stats.engine_waiting) == ((), ())
+    assert "COUNTER_INDEX" not in [name for name, _ in device.log]
 
 
 def test_an_image_for_another_configuration_is_refused():
