@@ -299,7 +299,12 @@ VECTOR = Command(
 )
 
 _DMA_FIELDS = (
-    _u("memory_address", 0, 32, "byte offset from MEMORY_BASE, a multiple of the slot (packing: any)"),
+    _u(
+        "memory_address",
+        0,
+        32,
+        "byte offset from MEMORY_BASE, a multiple of the slot (packing: any)",
+    ),
     _u("chip_address", 1, 20, "on-chip word of the first element"),
     _u("words", 2, 16, "consecutive words in a row"),
     _u("space", 2, 4, "see Space (the store engine: 0 only)", lsb=16),

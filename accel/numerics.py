@@ -234,7 +234,9 @@ def _reciprocal(x: IntArray) -> tuple[IntArray, IntArray]:
 
 def _sigmoidal_input(x: IntArray, scale: float) -> tuple[IntArray, IntArray]:
     """Return x * scale in Q4.27, and where it is out of range: -1 below, 1 above, 0 inside."""
-    multiplier, shift = quantize_multiplier(scale * (1 << 27))
+    # A float32 scale has 24 bits: its multiplier is exact. TFLM does not limit the shift here.
+    fraction, shift = math.frexp(scale * (1 << 27))
+    multiplier = int(fraction * (1 << 31))
     if not 0 <= shift <= 62:
         raise ValueError(f"its input scale is {scale:.3g}; it must be 2**-28 to 2**34")
     radius = (15 << 27) >> shift

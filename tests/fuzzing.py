@@ -15,7 +15,13 @@ from typing import Any
 import flatbuffers
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-__all__ = ["SECONDS", "Outcome", "mutate", "run_limited"]
+from accel.compiler.backend import build_image
+from accel.compiler.importers.tflite import read_tflite
+from accel.compiler.network import lower_graph
+from accel.config import PRESETS
+from accel.errors import ModelError
+
+__all__ = ["MEMORY_BYTES", "SECONDS", "Outcome", "compile_small", "mutate", "run_limited"]
 
 SECONDS = 5.0
 MEMORY_BYTES = 1 << 30
@@ -67,8 +73,10 @@ def _change_fields(content: bytes, rng: random.Random, *, grow: bool) -> bytes:
             if tensor.shape is not None and (tensor.buffer == 0 or rng.random() < 0.1):
                 tensor.shape = [new if n == old else int(n) for n in tensor.shape]
     else:
+        # Collected once: a change may empty the lists that lead to the others.
+        places = _places(model)
         for _ in range(rng.choice((1, 1, 1, 2, 4))):
-            _change(rng.choice(_places(model)), rng)
+            _change(rng.choice(places), rng)
     builder = flatbuffers.Builder(1 << 16)
     try:
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
@@ -166,14 +174,38 @@ class Outcome:
     problems: tuple[str, ...]
 
 
-def run_limited(content_of: Callable[[int], tuple[str, bytes]], numbers: Sequence[int]) -> Outcome:
-    """Read, lower and, where small, compile files in a process of their own, under limits.
+def compile_small(name: str, content: bytes) -> bool:
+    """Read and lower a file and, if it is small, make its image; return whether it was."""
+    network = lower_graph(read_tflite(content, name))
+    maps = [*(x.output for x in network.layers), *(p.map for p in network.inputs)]
+    elements = sum(m.height * m.width * m.channels for m in maps)
+    if sum(x.macs for x in network.layers) > MAX_MACS or elements > MAX_ELEMENTS:
+        return False
+    build_image(network, PRESETS["test"])
+    return True
+
+
+def run_limited(
+    content_of: Callable[[int], tuple[str, bytes]],
+    numbers: Sequence[int],
+    *,
+    task: Callable[[str, bytes], bool] = compile_small,
+    seconds: float = SECONDS,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Outcome:
+    """Work on files in a process of their own, under limits of time and memory.
 
     Parameters
     ----------
     content_of : callable
-        Returns a name and a file's content for a number; a function of a module.
+        Returns a name and a file's content for a number; a function of a module. For -1 a file
+        that the task accepts: what Python loads and keeps for it is not counted.
     numbers : sequence of int
+    task : callable
+        What to do with a file; a function of a module. Returns whether it made an image.
+    seconds : float
+    memory_bytes : int
+        For each file; twice of it is all that there is.
 
     Raises
     ------
@@ -183,7 +215,10 @@ def run_limited(content_of: Callable[[int], tuple[str, bytes]], numbers: Sequenc
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     current = context.Value("q", -1)
-    process = context.Process(target=_work, args=(content_of, list(numbers), sender, current))
+    process = context.Process(
+        target=_work,
+        args=(content_of, list(numbers), task, seconds, memory_bytes, sender, current),
+    )
     process.start()
     sender.close()
     try:
@@ -209,29 +244,20 @@ def _out_of_time(number: int, frame: FrameType | None) -> None:
 
 
 def _work(
-    content_of: Callable[[int], tuple[str, bytes]], numbers: list[int], sender: Any, current: Any
+    content_of: Callable[[int], tuple[str, bytes]],
+    numbers: list[int],
+    task: Callable[[str, bytes], bool],
+    seconds: float,
+    memory_bytes: int,
+    sender: Any,
+    current: Any,
 ) -> None:
-    from accel.compiler.backend import build_image
-    from accel.compiler.importers.tflite import read_tflite
-    from accel.compiler.network import lower_graph
-    from accel.config import PRESETS
-    from accel.errors import ModelError
-
-    def compile_one(name: str, content: bytes) -> bool:
-        network = lower_graph(read_tflite(content, name))
-        maps = [*(x.output for x in network.layers), *(p.map for p in network.inputs)]
-        elements = sum(m.height * m.width * m.channels for m in maps)
-        if sum(x.macs for x in network.layers) > MAX_MACS or elements > MAX_ELEMENTS:
-            return False
-        build_image(network, PRESETS["test"])
-        return True
-
-    compile_one(*content_of(-1))
+    task(*content_of(-1))
     start_bytes = _peak_bytes()
     with open("/proc/self/statm", encoding="ascii") as file:
         virtual = int(file.read().split()[0]) * resource.getpagesize()
     # Beyond this, allocations fail at once instead of taking the machine's memory.
-    resource.setrlimit(resource.RLIMIT_AS, (virtual + 2 * MEMORY_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (virtual + 2 * memory_bytes,) * 2)
     counts = {"compiled": 0, "lowered": 0, "refused": 0}
     messages: list[str] = []
     problems: list[str] = []
@@ -241,34 +267,36 @@ def _work(
         name, content = content_of(number)
         before = _peak_bytes()
         signal.signal(signal.SIGALRM, _out_of_time)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         started = time.perf_counter()
+        problem = ""
         try:
-            counts["compiled" if compile_one("fuzz.tflite", content) else "lowered"] += 1
+            counts["compiled" if task("fuzz.tflite", content) else "lowered"] += 1
         except ModelError as error:
             counts["refused"] += 1
             messages.append(str(error))
             if not str(error).isprintable() or len(str(error)) > 1000:
-                problems.append(f"file {number} ({name}): message {str(error)[:300]!r}")
+                problem = f"message {str(error)[:300]!r}"
         except _TooSlow:
-            problems.append(f"file {number} ({name}): more than {SECONDS} s")
+            problem = f"more than {seconds} s"
         except Exception as error:
             at = traceback.extract_tb(error.__traceback__)[-1]
-            problems.append(
-                f"file {number} ({name}): {type(error).__name__} {str(error)[:200]!r} "
+            problem = (
+                f"{type(error).__name__} {str(error)[:200]!r} "
                 f"in {at.name}, line {at.lineno} of {at.filename}"
             )
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         slowest = max(slowest, time.perf_counter() - started)
-        if _peak_bytes() - before > MEMORY_BYTES:
-            problems.append(f"file {number} ({name}): took {_peak_bytes() - before} bytes")
-    grown = _peak_bytes() - start_bytes
+        if _peak_bytes() - before > memory_bytes:
+            problem = problem or f"took {_peak_bytes() - before} bytes"
+        if problem:
+            problems.append(f"file {number} ({name}): {problem}")
     sender.send(
         Outcome(
             **counts,
             slowest=slowest,
-            grown_bytes=grown,
+            grown_bytes=_peak_bytes() - start_bytes,
             messages=tuple(messages[:: max(1, len(messages) // 200)]),
             problems=tuple(problems),
         )

@@ -218,7 +218,7 @@ class Draw:
 
     def bias(self, ratios: npt.NDArray[np.float64], depth: int) -> npt.NDArray[np.int64]:
         """Return biases: as large as results are, or as large as sums can be without wrapping."""
-        limit = (1 << 31) - 1 - 2 * 256 * 128 * depth
+        limit = (1 << 31) - 1 - 2 * 128 * 128 * depth
         kind = self.rng.choice(("results", "results", "ends", "small"))
         if kind == "results":
             values = self.arrays.uniform(-200, 200, len(ratios)) / ratios

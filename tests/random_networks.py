@@ -24,6 +24,7 @@ class _Builder:
         self.arrays = np.random.default_rng(rng.randrange(1 << 32))
         self.layers: list[ConvLayer | ElementwiseLayer | PoolLayer] = []
         self.storage = 0
+        self.constants: dict[int, np.ndarray] = {}
 
     def map(self, height: int, width: int, channels: int) -> FeatureMap:
         self.storage += 1
@@ -97,6 +98,12 @@ class _Builder:
             )
         )
         return output
+
+    def pixel(self, channels: int) -> FeatureMap:
+        """Return a constant map of one pixel."""
+        item = self.map(1, 1, channels)
+        self.constants[item.storage] = self.arrays.integers(-128, 128, item.shape, np.int8)
+        return item
 
     def table(self, source: FeatureMap) -> FeatureMap:
         """Return the map of a random function of each byte."""
@@ -216,8 +223,11 @@ def random_network(seed: int, *, size: int = 10, channels: int = 20) -> Network:
     kernels = [(1, 1), (3, 3), (5, 2), (1, 7), (2, 2), (7, 7)]
     last = build.conv(source, rng.randint(1, channels), rng.choice(kernels))
     last = build.two("add", last, rng.choice([last, _like(build, last)]))
-    for form in rng.sample(["two", "table", "depthwise", "concatenate", "upsample"], 3):
-        if form == "two":
+    forms = ["two", "pixel", "table", "depthwise", "concatenate", "upsample"]
+    for form in rng.sample(forms, 3):
+        if form == "pixel":
+            last = build.two(rng.choice(["add", "mul"]), last, build.pixel(last.channels))
+        elif form == "two":
             last = build.two(rng.choice(["mul", "max", "min"]), last, _like(build, last))
         elif form == "concatenate":
             last = build.concatenate(last, last)
@@ -227,7 +237,7 @@ def random_network(seed: int, *, size: int = 10, channels: int = 20) -> Network:
     last = build.pool(last)
     last = build.conv(last, rng.randint(1, 12), (last.height, last.width))
     port = [Port(m.name, (1, *m.shape), m) for m in (source, last)]
-    return Network(f"random{seed}", tuple(build.layers), (port[0],), (port[1],))
+    return Network(f"random{seed}", tuple(build.layers), (port[0],), (port[1],), build.constants)
 
 
 def _like(build: _Builder, item: FeatureMap) -> FeatureMap:

@@ -31,6 +31,8 @@ class Kind:
         How often it is drawn.
     place : str
         "any", or "first" or "last" in a chain.
+    deepest : int or None
+        What its input's last dimension may be at most in a chain.
     """
 
     name: str
@@ -38,10 +40,13 @@ class Kind:
     rank: int | None
     weight: int
     place: str
+    deepest: int | None
 
     def accepts(self, tensor: T) -> bool:
         """Return whether a chain can go on with it after `tensor`."""
         rank = len(tensor.shape)
+        if self.deepest is not None and tensor.shape[-1] > self.deepest:
+            return False
         return tensor.numpy_dtype == np.int8 and (rank == self.rank or self.rank is None)
 
 
@@ -49,12 +54,17 @@ KINDS: dict[str, Kind] = {}
 
 
 def kind(
-    name: str, *, rank: int | None = None, weight: int = 1, place: str = "any"
+    name: str,
+    *,
+    rank: int | None = None,
+    weight: int = 1,
+    place: str = "any",
+    deepest: int | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as the way to draw operator `name`."""
 
     def register(function: Function) -> Function:
-        KINDS[name] = Kind(name, function, rank, weight, place)
+        KINDS[name] = Kind(name, function, rank, weight, place, deepest)
         return function
 
     return register

@@ -142,7 +142,8 @@ def hard_swish(d: Draw, x: T) -> list[T]:
     return _unary(d, x, "HARD_SWISH")
 
 
-@kind("SOFTMAX", weight=2)
+# TFLM stops the process where the exponentials of a run add up to 512 or more.
+@kind("SOFTMAX", weight=2, deepest=511)
 def softmax(d: Draw, x: T) -> list[T]:
     if x is None:
         shape = d.shape(small=True)
@@ -152,19 +153,31 @@ def softmax(d: Draw, x: T) -> list[T]:
     return _unary(d, x, "SOFTMAX", options("Softmax", beta=beta), scale=1 / 256, zero=-128)
 
 
-@kind("QUANTIZE")
+@kind("QUANTIZE", weight=2)
 def quantize(d: Draw, x: T) -> list[T]:
-    source = d.rng.choice(("int8", "int8", "float32", "uint8")) if x is None else "int8"
+    source = d.rng.choice(("int8", "float32", "uint8")) if x is None else "int8"
     if source == "int8":
         return _unary(d, x, "QUANTIZE", options("Quantize"))
     d.tags.add(f"{source} input")
     y = d.activation(_shape(d))
     scale = scale_of(y)
     if source == "uint8":
-        x = d.input(y.shape, scale=scale, zero=zero_of(y) + 128, dtype=np.uint8)
+        zero = zero_of(y) + 128
+        if d.chance(0.5):
+            scale, zero = scale * d.log2(-3, 3), d.rng.randint(0, 255)
+        x = d.input(y.shape, scale=scale, zero=zero, dtype=np.uint8)
     else:
         x = d.input(y.shape, dtype=np.float32)
         d.float_units[id(x)] = scale
+    return d.operator("QUANTIZE", [x], y, options("Quantize"))
+
+
+@kind("QUANTIZE to uint8", place="last")
+def quantize_to_uint8(d: Draw, x: T) -> list[T]:
+    x = x or d.input(_shape(d))
+    d.tags.add("uint8 output")
+    scale = scale_of(x) * d.rng.choice((1.0, d.log2(-3, 3)))
+    y = d.activation(x.shape, scale=scale, zero=d.rng.randint(0, 255), dtype=np.uint8)
     return d.operator("QUANTIZE", [x], y, options("Quantize"))
 
 
@@ -269,7 +282,7 @@ def expand_dims(d: Draw, x: T) -> list[T]:
     return d.operator("EXPAND_DIMS", [x, d.constant(axis)], y, options("ExpandDims"))
 
 
-@kind("TRANSPOSE", rank=4)
+@kind("TRANSPOSE", rank=4, weight=2)
 def transpose(d: Draw, x: T) -> list[T]:
     orders = [(0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2), (0, 2, 3, 1), (0, 1, 3, 2)]
     order = d.rng.choice(orders)
@@ -360,7 +373,11 @@ def resize_nearest_neighbor(d: Draw, x: T) -> list[T]:
         ((2 * height, 2 * width), (3 * height, width), (-(-height // 2), width + 1))
         + ((d.rng.randint(1, 12), d.rng.randint(1, 12)),)
     )
-    mode = d.rng.choice(({}, {"alignCorners": True}, {"halfPixelCenters": True}))
+    mode = {m: d.chance(0.4) for m in ("alignCorners", "halfPixelCenters")}
+    if mode["alignCorners"]:
+        d.tags.add("corners aligned")
+    if mode["halfPixelCenters"]:
+        d.tags.add("half-pixel centers")
     y = d.activation((1, *size, x.shape[3]), like=x)
     table = options("ResizeNearestNeighbor", **mode)
     return d.operator("RESIZE_NEAREST_NEIGHBOR", [x, d.constant(size)], y, table)

@@ -141,16 +141,37 @@ def test_all_bits_of_results():
     assert checked > 500_000
 
 
-@pytest.mark.parametrize("chunk", range(2))
-def test_circuit(chunk):
-    """The Verilog of the requantiser over the same triples, edges among them."""
-    values, _, _, multipliers, shifts, zero = random_triples(chunk)
-    edges = np.array(np.meshgrid(EDGE_VALUES, EDGE_MULTIPLIERS, SHIFTS)).reshape(3, -1)
-    values = np.concatenate([values, edges[0]])
-    multipliers, shifts = (
-        np.concatenate([multipliers, edges[1]]),
-        np.concatenate([shifts, edges[2]]),
+def test_scales_at_the_ends_of_their_range():
+    """Scales below 2**-32, whose multiplier is 0, and products that round up to a power of two."""
+    # With (1 + 2**-23): 1 - 2**-46, which rounds up to 1.
+    input_scale = np.float32(1 - 2.0**-23)
+    mantissas = np.array([0.5, 0.75, 1 - 2.0**-24])
+    scales = np.ldexp(mantissas[None], np.arange(-40, 31)[:, None]).reshape(-1).astype(np.float32)
+    above = np.repeat(np.float32(1 + 2.0**-23), len(SHIFTS) - 1)
+    scales = np.concatenate([scales, np.ldexp(above, np.arange(-31, 30)).astype(np.float32)])
+    multipliers, shifts = constants_of(np.float64(input_scale) * scales.astype(np.float64))
+    assert 0 in multipliers and 1 << 30 in multipliers
+    values = np.repeat(EDGE_VALUES, len(scales))
+    channel_scales, multipliers, shifts = (
+        np.tile(a, len(EDGE_VALUES)) for a in (scales, multipliers, shifts)
     )
+    for zero in ZEROS:
+        wanted = ConvOracle(len(values), input_scale)(values, channel_scales, zero)
+        got = expected_of_tflm(values, multipliers, shifts, zero)
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_circuit_on_random_triples(chunk):
+    """The Verilog of the requantiser over the same triples."""
+    values, _, _, multipliers, shifts, zero = random_triples(chunk)
     zeros = np.full(len(values), zero)
     got = requantise_on_rtl(values, multipliers, shifts, zeros, seed=chunk)
     np.testing.assert_array_equal(got, expected(values, multipliers, shifts, zero))
+
+
+def test_circuit_on_edge_triples():
+    every = (EDGE_VALUES, (0, 1, *EDGE_MULTIPLIERS), SHIFTS, ZEROS)
+    values, multipliers, shifts, zeros = np.array(np.meshgrid(*every)).reshape(4, -1)
+    got = requantise_on_rtl(values, multipliers, shifts, zeros, seed=0)
+    np.testing.assert_array_equal(got, expected(values, multipliers, shifts, zeros))

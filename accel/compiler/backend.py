@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from accel.compiler.constants import ALIGNMENT, ConstantPool
 from accel.compiler.emit import Emitter
+from accel.compiler.fitting import fitted
 from accel.compiler.hoist import branches_first, hoist
 from accel.compiler.layers import (
     ControllerLayer,
@@ -17,15 +18,18 @@ from accel.compiler.layers import (
 from accel.compiler.lower import lower
 from accel.compiler.packing import PackedMap, PackedMemory, pack_inputs
 from accel.compiler.placement import Placement, place
+from accel.compiler.plans import DeviceLayer, groups_of
 from accel.compiler.regions import MemoryMap
 from accel.compiler.schedule import Step, order
-from accel.compiler.tile import DeviceLayer, groups_of
 from accel.config import Config
 from accel.errors import ModelError
 from accel.image import Image, Segment, Tensor
 from accel.image import Layer as ImageLayer
 
 __all__ = ["build_image"]
+
+MAX_COORDINATE = 32767
+"""A matmul command's rows and columns are 16 bits with a sign."""
 
 
 def build_image(network: Network, config: Config) -> Image:
@@ -36,9 +40,11 @@ def build_image(network: Network, config: Config) -> Image:
     ModelError
         When a layer does not fit the configuration.
     """
+    network = fitted(network, config)
     device = branches_first([x for x in network.layers if not isinstance(x, ReshapeLayer)])
-    if not device:
-        raise ModelError(f"{network.name}: no operator of the model runs on the accelerator")
+    for layer in device:
+        if isinstance(layer, ConvLayer):
+            _check_reach(layer)
     packed = pack_inputs(network, device, config)
     try:
         placement = place(packed, config)
@@ -46,7 +52,7 @@ def build_image(network: Network, config: Config) -> Image:
     except ModelError:
         placement = place(device, config)
     maps = _memory_maps(network, device, placement, config)
-    end = max(item.offset + _aligned(item.size) for item in maps.values())
+    end = max((item.offset + _aligned(item.size) for item in maps.values()), default=0)
     constants = ConstantPool(end)
     for storage, values in network.constants.items():
         item = _map_of(network, device, storage)
@@ -75,6 +81,20 @@ def build_image(network: Network, config: Config) -> Image:
             )
         ),
     )
+
+
+def _check_reach(layer: ConvLayer) -> None:
+    """Refuse a convolution whose windows reach pixels that a command cannot number."""
+    for axis in range(2):
+        first = -layer.padding[axis]
+        extent = (layer.results[axis] - 1) * layer.stride[axis]
+        extent += (layer.kernel[axis] - 1) * layer.dilation[axis]
+        if extent > MAX_COORDINATE or not -MAX_COORDINATE <= first <= MAX_COORDINATE - extent:
+            raise ModelError(
+                f"operator {layer.index} {layer.op} ({layer.name}) reads "
+                f"{('rows', 'columns')[axis]} {first} to {first + extent}; numbers beyond "
+                f"{MAX_COORDINATE} are not supported"
+            )
 
 
 def _aligned(size: int) -> int:

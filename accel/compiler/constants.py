@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from accel.compiler.filters import filter_tiles
 from accel.compiler.layers import ConvLayer
-from accel.compiler.tile import ConvPlan
+from accel.compiler.plans import ConvPlan
 from accel.config import Config
 from accel.isa import PARAM_WORDS
 

@@ -14,19 +14,12 @@ from accel.compiler.layers import (
     FeatureMap,
     PoolLayer,
 )
+from accel.compiler.packing import PackedMemory
 from accel.compiler.placement import Placement
+from accel.compiler.plans import ConvPlan, DeviceLayer, MapPlan, Part, Plan, groups_of
 from accel.compiler.regions import Box, MemoryMap, Slots, View, composite
 from accel.compiler.schedule import Call, Span, Step
-from accel.compiler.tile import (
-    PARAM_SLOTS,
-    ConvPlan,
-    DeviceLayer,
-    MapPlan,
-    Part,
-    Plan,
-    conv_box,
-    groups_of,
-)
+from accel.compiler.tile import PARAM_SLOTS, conv_box
 from accel.config import Config
 from accel.firmware import load_kernel
 from accel.firmware.call import argument_block, kernel_call
@@ -77,6 +70,7 @@ class Emitter:
         self._param_base = config.weight_words - PARAM_SLOTS * PARAM_WORDS
         self._weights = Slots(0, 0, 0, 1)
         self._blocks: list[ConvBlock] = []
+        self._whole_parts: list[Part] = []
         self._chunks = 0
         self._layer = 0
 
@@ -138,8 +132,15 @@ class Emitter:
         if end == whole.rows:
             self._written.add(item.storage)
 
+    def _memory(self, item: FeatureMap) -> MemoryMap:
+        """Return where a map lies in memory, its pixels arranged as it says."""
+        found = self._maps[item.storage]
+        if isinstance(found, PackedMemory):
+            return found
+        return replace(found, height=item.height, width=item.width)
+
     def _load_map(self, item: FeatureMap, part: Box, view: View, stream: int = 0) -> None:
-        source = self._maps[item.storage]
+        source = self._memory(item)
         for piece in source.pieces(part):
             self._step(
                 Engine.LOAD,
@@ -150,7 +151,7 @@ class Emitter:
             )
 
     def _store_map(self, item: FeatureMap, part: Box, view: View) -> None:
-        target = self._maps[item.storage]
+        target = self._memory(item)
         self._step(
             Engine.STORE,
             target.transfer(part, view),
@@ -174,7 +175,7 @@ class Emitter:
             moved = view if resident else replace(view, box=_shift(view.box, oy, ox))
             self._store_map(layer.output, placed, moved)
             return
-        target = self._maps[layer.output.storage]
+        target = self._memory(layer.output)
         for g in range(tile.g0, tile.g1):
             one = replace(placed, g0=g, g1=g + 1)
             if resident:
@@ -233,6 +234,9 @@ class Emitter:
         inputs, outputs = self._stream_slots(plan, area, 1)
         blocks = self._constants.conv_blocks(layer, plan, self._config)
         self._blocks = blocks
+        self._whole_parts = [
+            plan.whole_part(source, layer.kernel) for source in range(len(layer.sources))
+        ]
         self._begin_weights(plan)
         rows, cols = layer.results
         tiles = [
@@ -317,10 +321,7 @@ class Emitter:
             source = layer.sources[part.source]
             read = part
             if plan.whole_depth:
-                read = replace(part, g0=0, ng=groups_of(source.channels, config))
-                if part.filter is None:
-                    kh, kw = layer.kernel
-                    read = replace(read, ky0=0, nky=kh, kx0=0, nkx=kw)
+                read = self._whole_parts[part.source]
             box = conv_box(layer, tile, read)
             margin = region_pitch(box.cols) - box.cols if part.filter else 0
             view = self._input_view(source, inputs, box, margin=margin)
@@ -614,9 +615,9 @@ class Emitter:
         """Emit one ADD, MUL or TABLE command."""
         values = {"operation": int(_OPERATIONS[layer.operation])}
         reads = [Span("table", 0, TABLE_WORDS // 2 * len(views))]
-        for name, view in zip("ab", views, strict=False):
+        for name, item, view in zip("ab", layer.inputs, views, strict=False):
             counts = [tile.cols, tile.rows]
-            broadcast = view.box.pixels == 1 and tile.pixels > 1
+            broadcast = item.shape[:2] != layer.output.shape[:2]
             steps = composite(counts, [0, 0] if broadcast else [1, view.pitch])
             y, x = (0, 0) if broadcast else (tile.y0, tile.x0)
             values[f"{name}_address"] = view.address(y, x, tile.g0)
@@ -668,18 +669,37 @@ class Emitter:
         }
 
     def _controller(self, layer: ControllerLayer, plan: MapPlan, area: int) -> None:
-        config = self._config
+        """Call the kernel once, or for one part of the pixels after another."""
         *operands, outputs = self._stream_slots(plan, area, len(layer.inputs))
-        views = [
-            self._input_view(item, places, self._whole(item), stream=min(i, 1))
-            for i, (item, places) in enumerate(zip(layer.inputs, operands, strict=True))
-        ]
-        whole = self._whole(layer.output)
-        output = self._output_view(layer.output, outputs, whole)
+        tiles = self._map_tiles(layer.output, plan)
+        for tile in tiles:
+            views = [
+                self._input_view(
+                    item,
+                    places,
+                    self._tile_of(item, tile) if layer.pixelwise else self._whole(item),
+                    stream=min(i, 1),
+                )
+                for i, (item, places) in enumerate(zip(layer.inputs, operands, strict=True))
+            ]
+            output = self._output_view(layer.output, outputs, tile)
+            self._call(layer, tile, views, output)
+            if tile is tiles[-1]:
+                self._touch(output, tile)
+            if layer.output.storage in self._maps:
+                self._store_map(layer.output, tile, output)
+
+    def _tile_of(self, item: FeatureMap, tile: Box) -> Box:
+        return replace(tile, g0=0, g1=groups_of(item.channels, self._config))
+
+    def _call(self, layer: ControllerLayer, tile: Box, views: list[View], output: View) -> None:
+        config = self._config
         slot = config.word_slot
 
         def window(item: FeatureMap, view: View) -> tuple[int, ...]:
-            return (WINDOW + view.base * slot, *item.shape, view.plane * slot)
+            part = self._tile_of(item, tile) if layer.pixelwise else self._whole(item)
+            first = view.address(part.y0, part.x0, 0)
+            return WINDOW + first * slot, part.rows, part.cols, item.channels, view.plane * slot
 
         block = argument_block(
             config.rows,
@@ -691,8 +711,11 @@ class Emitter:
         )
         kernel = load_kernel(layer.kernel, config.multiply)
         self.steps.append(Call(tuple(kernel_call(kernel, block, config.program_bytes))))
-        # The identity on one word: something of the layer's that an engine can stamp.
-        first = Box(0, 1, 0, 1, 0, 1)
+
+    def _touch(self, output: View, tile: Box) -> None:
+        """Emit the identity on one word: something of a layer's that an engine can stamp."""
+        first = replace(tile, y1=tile.y0 + 1, x1=tile.x0 + 1, g1=tile.g0 + 1)
+        address = output.address(tile.y0, tile.x0, tile.g0)
         self._step(
             Engine.VECTOR,
             {
@@ -701,8 +724,8 @@ class Emitter:
                 "multiplier": 1 << 30,
                 "shift": 1,
                 "slices": 1,
-                "a_address": output.base,
-                "dst_address": output.base,
+                "a_address": address,
+                "dst_address": address,
                 "count_col": 1,
                 "count_row": 1,
                 "window_col": 1,
@@ -713,8 +736,6 @@ class Emitter:
             reads=output.spans(first),
             writes=output.spans(first),
         )
-        if layer.output.storage in self._maps:
-            self._store_map(layer.output, whole, output)
 
     def _pool(self, layer: PoolLayer, plan: MapPlan, area: int) -> None:
         inputs, outputs = self._stream_slots(plan, area, 1)

@@ -63,9 +63,11 @@ def _leaky_relu(node: Unary, offset: IntArray) -> IntArray:
     ratios = float(scale / target), float(scale * alpha / target)
     if not all(abs(r) < 1 << 22 for r in ratios):
         raise ModelError(f"its scales differ by a factor of {max(ratios):.3g}")
+    # TFLM rounds products with a negative slope as those with its magnitude.
     above, below = (
-        multiply_by_quantized_multiplier(offset, *quantize_multiplier(r)) for r in ratios
+        multiply_by_quantized_multiplier(offset, *quantize_multiplier(abs(r))) for r in ratios
     )
+    below = below if ratios[1] >= 0 else -below
     return np.where(offset >= 0, above, below) + node.output.zero_point
 
 

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from accel.compiler.layers import ConvLayer, ElementwiseLayer
+from accel.compiler.plans import DeviceLayer
 from accel.compiler.schedule import Call, Span, Step
-from accel.compiler.tile import DeviceLayer
 from accel.isa import Engine, Operation
 
 __all__ = ["branches_first", "hoist"]

@@ -199,8 +199,8 @@ class ElementwiseLayer(_LayerBase):
     a : FeatureMap
         Same shape as the output.
     b : FeatureMap or None
-        Same shape as the output, or 1 x 1 pixels of as many channels: the same for all pixels.
-        May be the same map as `a`. None for "table".
+        Same shape as the output, or for "add" and "mul" 1 x 1 pixels of as many channels: the same
+        for all pixels. May be the same map as `a`. None for "table".
     table_a, table_b : int32 array [256] or None
         Each operand's value by its byte; for "mul" from -256 to 255. None for "max" and "min".
     rescale : Rescale
@@ -284,12 +284,16 @@ class ControllerLayer(_LayerBase):
         32-bit values handed to the kernel behind its maps.
     tables : tuple of int32 array
         Constants handed to the kernel by address.
+    pixelwise : bool
+        Maps are of one size, and each pixel of the output depends on that pixel of the sources
+        alone: the kernel may be called for one part of the pixels after another.
     """
 
     kernel: str
     sources: tuple[FeatureMap, ...]
     arguments: tuple[int, ...] = ()
     tables: tuple[Int32Array, ...] = ()
+    pixelwise: bool = False
 
     @property
     def inputs(self) -> tuple[FeatureMap, ...]:

@@ -2,12 +2,14 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accel import asm
+from accel.compiler.deltas import LOAD_STREAMS, Issue, Symbol, Trace, immediate, signed
 from accel.compiler.rolling import Loop, Node, roll
 from accel.compiler.schedule import Call, Step
+from accel.errors import ModelError
 from accel.isa import COMMANDS, Engine, Space
 
 __all__ = ["Program", "lower"]
@@ -18,7 +20,7 @@ SCRATCH = (5, 6)
 COUNTERS = (28, 29, 30, 31)
 """Loop counters, outermost first."""
 
-STREAMS = tuple((8 + 2 * stream, 9 + 2 * stream) for stream in range(4))
+STREAMS = tuple((8 + 2 * stream, 9 + 2 * stream) for stream in range(LOAD_STREAMS))
 """Each load stream's memory and chip address."""
 
 POOL = (7, *range(16, 28))
@@ -29,50 +31,14 @@ ALL_ENGINES = 0b1111
 STACK_WORDS = 64
 """Words at the end of program memory that kernels have as their stack."""
 
+CALLEE_CHANGES = (7, 16, 17, 28, 29, 30, 31)
+"""Registers of `POOL` and `COUNTERS` that a called kernel changes."""
+
 OVERLAY_WORDS = 64
 """Words of a segment besides its commands: loading the next one (41 at most) and its end."""
 
-
-@dataclass(frozen=True)
-class _Update:
-    """Add `low` and `high` to a register pair."""
-
-    pair: int
-    low: int
-    high: int
-
-
-@dataclass(frozen=True)
-class _Address:
-    """Advance a load stream's addresses, and set register pair 0 to them."""
-
-    stream: int
-    low: int
-    high: int
-
-
-@dataclass(frozen=True)
-class _Issue:
-    """One command as its difference from what was before.
-
-    It is equal in every turn of a regular loop, so that loops can be found. Loads alternate between streams (inputs, weights), each of which is regular by itself: their
-    addresses are kept per stream in the controller's registers.
-    """
-
-    engine: Engine
-    address: _Address | None
-    updates: tuple[_Update, ...]
-    wait: int
-    post: int
-    stamp: bool
-
-    @property
-    def values(self) -> Iterator[int]:
-        """Every operand that takes a register, once per use."""
-        for update in self.updates:
-            yield from (v for v in (update.low, update.high) if v)
-        if self.address is not None:
-            yield from (v for v in (self.address.low, self.address.high) if not _immediate(v))
+PAGER_WORDS = 32
+"""Words at address 0 that load a page over the last one and enter it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +70,8 @@ def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Pro
 
     A program that is larger than its memory becomes segments of half the memory. Each begins by
     loading the next one into the other half, and ends by jumping there; the last one brings the
-    first one back for the next run.
+    first one back for the next run. Where a kernel does not fit into half of the memory, segments
+    are pages: all take the whole memory behind a few words that load one over the other.
 
     Parameters
     ----------
@@ -116,14 +83,16 @@ def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Pro
 
     Raises
     ------
+    ModelError
+        When a kernel does not fit program memory.
     ValueError
         When a field is out of its range (an internal fault of the tiler).
     """
-    trace = _Trace(steps)
+    trace = Trace(steps)
     if any(isinstance(step, Call) for step in steps):
         program_words -= STACK_WORDS
     nodes, distinct = roll(trace.issues)
-    issues = [x for x in distinct if isinstance(x, _Issue | Call)]
+    issues = [x for x in distinct if isinstance(x, Issue | Call)]
     start = _Emitter(issues)
     start.clear()
     finish = [asm.twait(ALL_ENGINES), asm.tdone(0)]
@@ -133,15 +102,14 @@ def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Pro
         return Program((whole.words + finish,), (0,))
 
     half = program_words // 2
-    pieces = _cut(nodes, issues, half - len(start.words) - OVERLAY_WORDS)
+    limit = half - len(start.words) - OVERLAY_WORDS
+    pieces = _cut(nodes, issues, limit)
+    if any(len(_body(piece, issues)) > limit for piece in pieces):
+        return _paged(nodes, issues, trace, start.words, program_words, address)
     if len(pieces) % 2:
         pieces.append([])  # the first segment can be brought back from the upper half only
     # Where each segment lies in memory must be known before the one that loads it is written.
-    bodies = []
-    for piece in pieces:
-        body = _Emitter(issues)
-        body.block(piece, {}, 0)
-        bodies.append(body.words)
+    bodies = [_body(piece, issues) for piece in pieces]
     segments: list[list[int]] = []
     position = 0
     sizes = [
@@ -169,23 +137,81 @@ def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Pro
     return Program(tuple(segments), tuple(offsets))
 
 
-def _cut(nodes: Sequence[Node], issues: Sequence["_Symbol"], limit: int) -> list[list[Node]]:
+def _paged(
+    nodes: Sequence[Node],
+    issues: Sequence[Symbol],
+    trace: Trace,
+    start: Sequence[int],
+    program_words: int,
+    address: int,
+) -> Program:
+    """Return a program of pages, each of which ends by having the next one loaded over it."""
+    room = program_words - PAGER_WORDS
+    pieces = _cut(nodes, issues, room - len(start) - OVERLAY_WORDS)
+    bodies = [_body(piece, issues) for piece in pieces]
+    sizes = [PAGER_WORDS, *(OVERLAY_WORDS + len(start) + len(body) for body in bodies)]
+    if max(sizes) > room:
+        wanted = 4 * (max(sizes) + PAGER_WORDS + STACK_WORDS)
+        raise ModelError(
+            f"a kernel on the controller needs {wanted} bytes of program memory, and there are "
+            f"{4 * (program_words + STACK_WORDS)}: use a larger program_bytes"
+        )
+    offsets = [4 * sum(sizes[:i]) for i in range(len(sizes))]
+
+    def target(page: int) -> list[int]:
+        values = {"memory_address": address + offsets[page], "chip_address": PAGER_WORDS}
+        return COMMANDS[Engine.LOAD].encode(
+            values | {"words": sizes[page], "space": int(Space.PROGRAM), "rows": 1, "planes": 1}
+        )
+
+    pager = _Emitter(issues)
+    pager.set_load(target(1))
+    enter = len(pager.words)
+    pager.words += [asm.tpush(Engine.LOAD), asm.twait(1 << Engine.LOAD)]
+    pager.words.append(asm.jal(0, 4 * (PAGER_WORDS - len(pager.words))))
+    segments = [pager.words]
+    position = 0
+    for page, (piece, body) in enumerate(zip(pieces, bodies, strict=True), 1):
+        emitter = _Emitter(issues, start if page == 1 else ())
+        emitter.set_load(trace.load_state(position))
+        emitter.words += body
+        position += sum(map(_unrolled_length, piece))
+        if page == len(pieces):
+            emitter.words += [asm.twait(ALL_ENGINES), asm.tdone(0)]
+        else:
+            emitter.set_load(target(page + 1))
+            here = PAGER_WORDS + len(emitter.words)
+            emitter.words.append(asm.jal(0, 4 * (enter - here)))
+        segments.append(emitter.words)
+    padded = (
+        words + [0] * (size - len(words)) for words, size in zip(segments, sizes, strict=True)
+    )
+    return Program(tuple(padded), tuple(offsets))
+
+
+def _body(nodes: Sequence[Node], issues: Sequence[Symbol]) -> list[int]:
+    """Return the code of nodes."""
+    emitter = _Emitter(issues)
+    emitter.block(nodes, {}, 0)
+    return emitter.words
+
+
+def _cut(nodes: Sequence[Node], issues: Sequence["Symbol"], limit: int) -> list[list[Node]]:
     """Cut nodes into pieces of at most `limit` words; a loop that is larger is unrolled."""
     pieces: list[list[Node]] = [[]]
     room = limit
     pending = list(reversed(nodes))
     while pending:
         node = pending.pop()
-        emitter = _Emitter(issues)
-        emitter.block([node], {}, 0)
-        if len(emitter.words) > limit and isinstance(node, Loop):
+        words = len(_body([node], issues))
+        if words > limit and isinstance(node, Loop):
             pending += list(reversed(node.body * node.count))
             continue
-        if len(emitter.words) > room:
+        if words > room:
             pieces.append([])
             room = limit
         pieces[-1].append(node)
-        room -= len(emitter.words)
+        room -= words
     return pieces
 
 
@@ -193,59 +219,10 @@ def _unrolled_length(node: Node) -> int:
     return node.count * sum(map(_unrolled_length, node.body)) if isinstance(node, Loop) else 1
 
 
-_Symbol = _Issue | Call
-
-
-class _Trace:
-    """The steps as differences, and the load engine's registers after each of them."""
-
-    def __init__(self, steps: Sequence[Step | Call]) -> None:
-        self.issues = list(_deltas(steps))
-        self._loads = [COMMANDS[Engine.LOAD].encode({})]
-        for step in steps:
-            if isinstance(step, Step) and step.engine == Engine.LOAD:
-                self._loads.append(COMMANDS[Engine.LOAD].encode(step.values))
-            else:
-                self._loads.append(self._loads[-1])
-
-    def load_state(self, position: int) -> list[int]:
-        """Return the load engine's registers before step number `position`."""
-        return self._loads[position]
-
-
-def _deltas(steps: Sequence[Step | Call]) -> Iterator[_Symbol]:
-    state = {e: [0] * COMMANDS[e].registers for e in Engine}
-    streams = [(0, 0)] * len(STREAMS)
-    for step in steps:
-        if isinstance(step, Call):
-            yield step
-            continue
-        new = COMMANDS[step.engine].encode(step.values)
-        old = state[step.engine]
-        address = None
-        first = 0
-        if step.engine == Engine.LOAD:
-            first = 1
-            low, high = streams[step.stream]
-            if old[:2] != new[:2]:
-                address = _Address(
-                    step.stream, (new[0] - low) & 0xFFFFFFFF, (new[1] - high) & 0xFFFFFFFF
-                )
-                streams[step.stream] = (new[0], new[1])
-        delta = [(n - o) & 0xFFFFFFFF for n, o in zip(new, old, strict=True)]
-        updates = tuple(
-            _Update(pair, delta[2 * pair], delta[2 * pair + 1])
-            for pair in range(first, len(delta) // 2)
-            if delta[2 * pair] or delta[2 * pair + 1]
-        )
-        state[step.engine] = new
-        yield _Issue(step.engine, address, updates, step.wait, step.post, step.stamp)
-
-
 class _Emitter:
     """Writes code for nodes; values that repeat in a loop get registers before it."""
 
-    def __init__(self, issues: Sequence[_Symbol], words: Sequence[int] = ()) -> None:
+    def __init__(self, issues: Sequence[Symbol], words: Sequence[int] = ()) -> None:
         self.words = list(words)
         self._issues = issues
 
@@ -256,6 +233,13 @@ class _Emitter:
                 self.words.append(asm.tset(command.engine, pair, 0, 0))
         for register in (r for pair in STREAMS for r in pair):
             self.words.append(asm.addi(register, 0, 0))
+
+    def set_load(self, state: Sequence[int]) -> None:
+        """Set all registers of the load engine."""
+        for pair in range(len(state) // 2):
+            for scratch, value in zip(SCRATCH, state[2 * pair :], strict=False):
+                self.words += asm.li(scratch, signed(value))
+            self.words.append(asm.tset(Engine.LOAD, pair, *SCRATCH))
 
     def overlay(
         self, state: list[int], *, memory_address: int, chip_address: int, words: int
@@ -275,7 +259,7 @@ class _Emitter:
             delta = [(n - o) & 0xFFFFFFFF for n, o in zip(new, old, strict=True)]
             for pair in range(len(delta) // 2):
                 for scratch, value in zip(SCRATCH, delta[2 * pair :], strict=False):
-                    self.words += asm.li(scratch, _signed(value))
+                    self.words += asm.li(scratch, signed(value))
                 self.words.append(asm.tadd(Engine.LOAD, pair, *SCRATCH))
             if push:
                 self.words.append(asm.tpush(Engine.LOAD))
@@ -295,14 +279,19 @@ class _Emitter:
             for _ in range(loop.count):
                 self.block(loop.body, held, depth)
             return
-        held = dict(held)
-        free = [r for r in POOL if r not in held.values()]
+        changed = CALLEE_CHANGES if self._calls(loop.body) else ()
+        held = {value: register for value, register in held.items() if register not in changed}
+        free = [r for r in POOL if r not in (*held.values(), *changed)]
+        counter = COUNTERS[depth]
+        if changed:
+            # No value is negative: this one stands for the counter.
+            counter = held[-1 - depth] = free.pop()
+        spare = len(COUNTERS) - depth if changed else 0  # for the counters of loops inside
         uses = self._count_uses(loop.body)
         for value, _ in uses.most_common():
-            if value not in held and free:
+            if value not in held and len(free) > spare:
                 held[value] = free.pop()
-                self.words += asm.li(held[value], _signed(value))
-        counter = COUNTERS[depth]
+                self.words += asm.li(held[value], signed(value))
         self.words += asm.li(counter, loop.count)
         start = len(self.words)
         self.block(loop.body, held, depth + 1)
@@ -314,17 +303,24 @@ class _Emitter:
             self.words.append(asm.beq(counter, 0, 8))
             self.words.append(asm.jal(0, offset - 4))
 
+    def _calls(self, nodes: Sequence[Node]) -> bool:
+        """Return whether any of the nodes calls a kernel."""
+        return any(
+            self._calls(n.body) if isinstance(n, Loop) else isinstance(self._issues[n], Call)
+            for n in nodes
+        )
+
     def _count_uses(self, nodes: Sequence[Node]) -> Counter[int]:
         uses: Counter[int] = Counter()
         for node in nodes:
             if isinstance(node, Loop):
                 for value, count in self._count_uses(node.body).items():
                     uses[value] += count * node.count
-            elif isinstance(symbol := self._issues[node], _Issue):
+            elif isinstance(symbol := self._issues[node], Issue):
                 uses.update(symbol.values)
         return uses
 
-    def _issue(self, issue: _Issue, held: dict[int, int]) -> None:
+    def _issue(self, issue: Issue, held: dict[int, int]) -> None:
         if issue.address is not None:
             registers = STREAMS[issue.address.stream]
             for register, value in zip(
@@ -340,7 +336,7 @@ class _Emitter:
                 elif value in held:
                     operands.append(held[value])
                 else:
-                    self.words += asm.li(scratch, _signed(value))
+                    self.words += asm.li(scratch, signed(value))
                     operands.append(scratch)
             self.words.append(asm.tadd(issue.engine, update.pair, *operands))
         self.words.append(asm.tpush(issue.engine, issue.wait, issue.post, issue.stamp))
@@ -348,18 +344,10 @@ class _Emitter:
     def _advance(self, register: int, value: int, held: dict[int, int]) -> None:
         if value == 0:
             return
-        if _immediate(value):
-            self.words.append(asm.addi(register, register, _signed(value)))
+        if immediate(value):
+            self.words.append(asm.addi(register, register, signed(value)))
         elif value in held:
             self.words.append(asm.add(register, register, held[value]))
         else:
-            self.words += asm.li(SCRATCH[0], _signed(value))
+            self.words += asm.li(SCRATCH[0], signed(value))
             self.words.append(asm.add(register, register, SCRATCH[0]))
-
-
-def _immediate(value: int) -> bool:
-    return -2048 <= _signed(value) < 2048
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 32) if value >> 31 else value

@@ -148,9 +148,7 @@ def can_cut(layer: ConvLayer, cols: int, config: Config) -> bool:
     )
 
 
-def pack_inputs(
-    network: Network, layers: Sequence[_AnyLayer], config: Config
-) -> list[_AnyLayer]:
+def pack_inputs(network: Network, layers: Sequence[_AnyLayer], config: Config) -> list[_AnyLayer]:
     """Return the layers, those on packed maps that are possible and estimated to be faster.
 
     Parameters

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from accel.compiler.filters import choose_filter, region_pitch
 from accel.compiler.layers import ControllerLayer, ConvLayer, FeatureMap
-from accel.compiler.tile import DeviceLayer, Plan, groups_of, make_plan, unsupported
+from accel.compiler.plans import DeviceLayer, Plan, groups_of
+from accel.compiler.tile import make_plan, unsupported
 from accel.config import Config
 
 __all__ = ["Placement", "place"]

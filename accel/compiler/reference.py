@@ -265,7 +265,23 @@ def _softmax(layer: ControllerLayer, x: Int8Array) -> Int8Array:
     return softmax_of_table(rows, layer.tables[0]).reshape(x.shape)
 
 
-_KERNELS: dict[str, Callable[..., Int8Array]] = {"softmax": _softmax}
+def _gather(layer: ControllerLayer, x: Int8Array) -> Int8Array:
+    """Walk as accel/firmware/gather.c does."""
+    channels = x.shape[3]
+    pixel, channel, *loops = layer.arguments
+    places = np.array([pixel * channels + channel])
+    back = 0
+    strides: list[tuple[int, int]] = []
+    # The innermost loop first: each step also undoes the loops inside it.
+    for count, pixels, step in zip(loops[9::-3], loops[10::-3], loops[11::-3], strict=False):
+        strides.insert(0, (count, pixels * channels + step + back))
+        back += (count - 1) * strides[0][1]
+    for count, stride in strides:
+        places = (places[:, None] + np.arange(count) * stride).reshape(-1)
+    return x.reshape(len(x), -1)[:, places].reshape(-1, *layer.output.shape)
+
+
+_KERNELS: dict[str, Callable[..., Int8Array]] = {"softmax": _softmax, "gather": _gather}
 """What the controller's kernels compute, by name."""
 
 _EVALUATORS: dict[type[Layer], Callable[..., Int8Array]] = {

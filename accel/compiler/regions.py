@@ -45,6 +45,13 @@ class Box:
         return self.pixels * self.groups
 
 
+def _planes(memory: str, start: int, stop: int, step: int, count: int) -> list[Span]:
+    """Return the spans of the same part of several planes; one where they touch."""
+    if stop - start == step:
+        return [Span(memory, start, start + count * step)]
+    return [Span(memory, start + n * step, stop + n * step) for n in range(count)]
+
+
 @dataclass(frozen=True)
 class View:
     """A box of a feature map as it lies in the scratchpad: planes of rows from `base` on.
@@ -77,17 +84,12 @@ class View:
         return self.base + (g - box.g0) * self.plane + (y - box.y0) * self.pitch + (x - box.x0)
 
     def spans(self, part: Box) -> list[Span]:
-        """Return what a command that touches `part` touches, a span per plane."""
+        """Return what a command that touches `part` touches: a span per plane, or one."""
         if not part.pixels:
             return []
-        return [
-            Span(
-                "scratchpad",
-                self.address(part.y0, part.x0, g),
-                self.address(part.y1 - 1, part.x1 - 1, g) + 1,
-            )
-            for g in range(part.g0, part.g1)
-        ]
+        start = self.address(part.y0, part.x0, part.g0)
+        stop = self.address(part.y1 - 1, part.x1 - 1, part.g0) + 1
+        return _planes("scratchpad", start, stop, self.plane, part.groups)
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,10 @@ class MemoryMap:
         return self.offset + g * self.plane_bytes + (y * self.width + x) * self.slot
 
     def spans(self, part: Box) -> list[Span]:
-        """Return what a command that touches `part` touches, a span per plane."""
-        return [
-            Span(
-                "external",
-                self.address(part.y0, part.x0, g),
-                self.address(part.y1 - 1, part.x1 - 1, g) + self.slot,
-            )
-            for g in range(part.g0, part.g1)
-        ]
+        """Return what a command that touches `part` touches: a span per plane, or one."""
+        start = self.address(part.y0, part.x0, part.g0)
+        stop = self.address(part.y1 - 1, part.x1 - 1, part.g0) + self.slot
+        return _planes("external", start, stop, self.plane_bytes, part.groups)
 
     def pieces(self, part: Box) -> list[Box]:
         """Return what one command each moves of `part`: all of it."""

@@ -1,7 +1,8 @@
 """Commands in program order, what each reads and writes, and the tokens that order them."""
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from accel.isa import TOKEN_LIMIT, Engine
@@ -57,7 +58,7 @@ class Step:
     post: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Call:
     """Controller code between commands: waits for all before it; what follows comes after it.
 
@@ -70,39 +71,72 @@ class Call:
     words: tuple[int, ...]
 
 
-@dataclass(slots=True)
-class _Access:
-    start: int
-    stop: int
-    engine: Engine
-    index: int  # position among the engine's own commands
-    write: bool
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    """Who touched some addresses last: positions among the engines' own commands, -1 for never.
+
+    What the last write came after need not be remembered, nor an engine's earlier reads: later
+    accesses that wait for the last ones wait for those too.
+    """
+
+    writer: int
+    written: int
+    reads: tuple[int, ...]
 
 
-class _Tracker:
-    """Who touched what last, per memory; superseded accesses are dropped."""
+_UNTOUCHED = _Touched(-1, -1, (-1,) * len(Engine))
+
+
+class _History:
+    """One memory's addresses in stretches that were touched alike."""
 
     def __init__(self) -> None:
-        self._memories: dict[str, list[_Access]] = defaultdict(list)
+        self._starts = [-1]
+        self._states = [_UNTOUCHED]
 
-    def conflicts(self, span: Span, write: bool) -> Iterable[_Access]:
-        """Return the accesses that a new one to `span` must come after."""
-        for access in self._memories[span.memory]:
-            if (write or access.write) and access.start < span.stop and span.start < access.stop:
-                yield access
+    def _cut(self, address: int) -> int:
+        """Return the number of the stretch that begins at an address."""
+        place = bisect_left(self._starts, address)
+        if place == len(self._starts) or self._starts[place] != address:
+            self._starts.insert(place, address)
+            self._states.insert(place, self._states[place - 1])
+        return place
 
-    def record(self, span: Span, engine: Engine, index: int, write: bool) -> None:
-        """Note an access that comes after all its conflicts."""
-        kept = []
-        for access in self._memories[span.memory]:
-            inside = span.start <= access.start and access.stop <= span.stop
-            # What a covering write came after need not be remembered, nor an engine's earlier
-            # access of the same kind: later accesses that wait for this one wait for those too.
-            if inside and (write or (access.engine == engine and not access.write)):
-                continue
-            kept.append(access)
-        kept.append(_Access(span.start, span.stop, engine, index, write))
-        self._memories[span.memory] = kept
+    def touched(self, span: Span) -> Iterable[_Touched]:
+        """Return what is known of a span's addresses."""
+        first = bisect_right(self._starts, span.start) - 1
+        return dict.fromkeys(self._states[first : bisect_left(self._starts, span.stop)])
+
+    def read(self, span: Span, engine: int, index: int) -> None:
+        """Note a read."""
+        first, last = self._cut(span.start), self._cut(span.stop)
+        for place in range(first, last):
+            old = self._states[place]
+            reads = (*old.reads[:engine], index, *old.reads[engine + 1 :])
+            self._states[place] = _Touched(old.writer, old.written, reads)
+
+    def write(self, span: Span, engine: int, index: int) -> None:
+        """Note a write that comes after all that it conflicts with."""
+        first, last = self._cut(span.start), self._cut(span.stop)
+        self._starts[first:last] = [span.start]
+        self._states[first:last] = [_Touched(engine, index, _UNTOUCHED.reads)]
+
+
+def _needed(step: Step, histories: Mapping[str, _History]) -> list[int]:
+    """Return for each engine the last command that a step must come after, or -1."""
+    needed = [-1] * len(Engine)
+    for write, spans in enumerate((step.reads, step.writes)):
+        for span in spans:
+            # Within one engine, writes and all uses of the accumulators are in order by themselves.
+            ordered = span.memory == "acc"
+            for state in histories[span.memory].touched(span):
+                if state.writer >= 0 and not (state.writer == step.engine and (ordered or write)):
+                    needed[state.writer] = max(needed[state.writer], state.written)
+                if write:
+                    for engine, index in enumerate(state.reads):
+                        if not (engine == step.engine and ordered):
+                            needed[engine] = max(needed[engine], index)
+    return needed
 
 
 def order(steps: Sequence[Step | Call]) -> None:
@@ -117,7 +151,7 @@ def order(steps: Sequence[Step | Call]) -> None:
     RuntimeError
         When a token counter could pass its limit (an internal fault of the scheduler).
     """
-    tracker = _Tracker()
+    histories: dict[str, _History] = defaultdict(_History)
     engines = len(Engine)
     by_engine: list[list[Step]] = [[] for _ in range(engines)]
     knows_at_start: list[list[list[int]]] = [[] for _ in range(engines)]
@@ -129,15 +163,7 @@ def order(steps: Sequence[Step | Call]) -> None:
             continue
         engine = step.engine
         index = len(by_engine[engine])
-        needed = [-1] * engines
-        for spans, write in ((step.reads, False), (step.writes, True)):
-            for span in spans:
-                for access in tracker.conflicts(span, write):
-                    if access.engine == engine and (
-                        span.memory == "acc" or (write and access.write)
-                    ):
-                        continue  # in order by construction of the engine
-                    needed[access.engine] = max(needed[access.engine], access.index)
+        needed = _needed(step, histories)
         known = clock[engine]
         step.wait = step.post = 0
         for producer in Engine:
@@ -155,10 +181,12 @@ def order(steps: Sequence[Step | Call]) -> None:
             known[producer] = max(known[producer], source)
         by_engine[engine].append(step)
         knows_at_start[engine].append(list(known))
-        for span in step.reads:
-            tracker.record(span, engine, index, False)
+        # Reads last: the next write of this engine, which does not wait for this one's writes, waits
+        # for them.
         for span in step.writes:
-            tracker.record(span, engine, index, True)
+            histories[span.memory].write(span, engine, index)
+        for span in step.reads:
+            histories[span.memory].read(span, engine, index)
     _check_token_limit(steps)
 
 

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
-from accel.compiler.filters import Filter, choose_filter, region_pitch
+import numpy as np
+
+from accel.compiler.filters import choose_filter, region_pitch
 from accel.compiler.layers import (
     ControllerLayer,
     ConvLayer,
@@ -14,24 +16,13 @@ from accel.compiler.layers import (
     PoolLayer,
 )
 from accel.compiler.packing import PackedMap, can_cut
+from accel.compiler.plans import ConvPlan, DeviceLayer, MapPlan, Part, Plan, groups_of
 from accel.compiler.regions import Box
 from accel.config import Config
 from accel.errors import ModelError
 from accel.isa import PARAM_WORDS
 
-__all__ = [
-    "ConvPlan",
-    "DeviceLayer",
-    "MapPlan",
-    "Part",
-    "Plan",
-    "conv_box",
-    "groups_of",
-    "make_plan",
-    "unsupported",
-]
-
-DeviceLayer = ConvLayer | ElementwiseLayer | PoolLayer | ControllerLayer
+__all__ = ["PARAM_SLOTS", "conv_box", "make_plan", "unsupported"]
 
 PARAM_SLOTS = 2
 """Parameter blocks at the end of weight memory, for chunks whose weights come in several parts."""
@@ -49,96 +40,6 @@ ROW_CYCLES = 6
 """Cycles that each row of a transfer costs besides its beats."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A box of the reduction: kernel rows, kernel columns, channel groups of one source.
-
-    With `filter` it is one channel group, read in that way.
-    """
-
-    source: int
-    ky0: int
-    nky: int
-    kx0: int
-    nkx: int
-    g0: int
-    ng: int
-    filter: Filter | None = None
-
-    @property
-    def tiles(self) -> int:
-        """Weight tiles of one column group."""
-        if self.filter is not None:
-            return self.filter.tiles
-        return self.nky * self.nkx * self.ng
-
-
-@dataclass(frozen=True)
-class ConvPlan:
-    """How a convolution is cut.
-
-    Parameters
-    ----------
-    rows, cols : int
-        Results of a chunk.
-    parts : tuple of tuple of Part
-        By column group, the reduction in this order; one matmul command each.
-    whole_blocks : bool
-        A column group's parameters and tiles are loaded together, not part by part.
-    groups_outer : bool
-        Loop order: column groups outside (weights loaded once) or inside (inputs loaded once).
-    whole_depth : bool
-        A streamed input region holds all channel groups of its source and serves every part.
-    aligned : bool
-        A streamed output tile holds the planes of one column group, else all planes.
-    input_block, output_block : int
-        Scratchpad words of a streamed input region and output tile; 0 where resident.
-    places : int
-        Blocks of each that the streaming area holds: 2 for double buffering, or 1.
-    cost : float
-        Estimated cycles.
-    """
-
-    rows: int
-    cols: int
-    parts: tuple[tuple[Part, ...], ...]
-    whole_blocks: bool
-    groups_outer: bool
-    whole_depth: bool
-    aligned: bool
-    input_block: int
-    output_block: int
-    places: int
-    cost: float
-
-    def block_words(self, group: int, rows: int) -> int:
-        """Return the weight words of a column group with its parameters."""
-        return PARAM_WORDS + sum(part.tiles for part in self.parts[group]) * rows
-
-
-@dataclass(frozen=True)
-class MapPlan:
-    """How any other layer is cut: output pixels and groups of one tile.
-
-    `input_block`, `output_block` and `places` are those of ConvPlan; each operand has an area.
-    """
-
-    rows: int
-    cols: int
-    groups: int
-    input_block: int
-    output_block: int
-    places: int
-
-
-Plan = ConvPlan | MapPlan
-
-
-def groups_of(channels: int, config: Config) -> int:
-    """Return the channel groups (planes) of a map."""
-    return -(-channels // config.rows)
-
-
 def part_tiles_limit(config: Config) -> int:
     """Return the weight tiles of one block, so that two blocks fit the weight memory."""
     ring = config.weight_words - PARAM_SLOTS * PARAM_WORDS
@@ -149,23 +50,20 @@ def part_tiles_limit(config: Config) -> int:
 def used_groups(layer: ConvLayer, rows: int, cols: int) -> tuple[tuple[Part, ...], ...]:
     """Return by column group the runs of channel groups with any weight, whole kernels each."""
     kh, kw = layer.kernel
-    channels_out = layer.weights.shape[0]
+    counts = [-(-item.channels // rows) for item in layer.sources]
+    starts = np.cumsum([0] + [item.channels for item in layer.sources])
+    places = [(s, g) for s, count in enumerate(counts) for g in range(count)]
     used = (layer.weights != 0).any(axis=(1, 2))
+    used = np.logical_or.reduceat(used, np.arange(0, len(used), cols), axis=0)
+    used = np.logical_or.reduceat(used, [starts[s] + g * rows for s, g in places], axis=1)
     result = []
-    for first in range(0, channels_out, cols):
-        needed = used[first : first + cols].any(axis=0)
+    for needed in used:
         runs: list[Part] = []
-        offset = 0
-        for source, item in enumerate(layer.sources):
-            for g in range(-(-item.channels // rows)):
-                low = offset + g * rows
-                if not needed[low : min(low + rows, offset + item.channels)].any():
-                    continue
-                if runs and runs[-1].source == source and runs[-1].g0 + runs[-1].ng == g:
-                    runs[-1] = replace(runs[-1], ng=runs[-1].ng + 1)
-                else:
-                    runs.append(Part(source, 0, kh, 0, kw, g, 1))
-            offset += item.channels
+        for source, g in (places[n] for n in np.flatnonzero(needed)):
+            if runs and runs[-1].source == source and runs[-1].g0 + runs[-1].ng == g:
+                runs[-1] = replace(runs[-1], ng=runs[-1].ng + 1)
+            else:
+                runs.append(Part(source, 0, kh, 0, kw, g, 1))
         result.append(tuple(runs or [Part(0, 0, kh, 0, kw, 0, 1)]))
     groups = [-(-item.channels // rows) for item in layer.sources]
     if sum(run.ng for runs in result for run in runs) > DENSE * sum(groups) * len(result):
@@ -231,7 +129,7 @@ def make_plan(
     pitches: Sequence[int] | None,
     output_resident: bool,
     space: int,
-) -> "Plan | None":
+) -> Plan | None:
     """Return the cheapest plan whose streamed parts fit `space` scratchpad words, or None.
 
     Parameters
@@ -318,11 +216,17 @@ def _fit_regions(
             return True, largest, plain
     kernel = layer.kernel[0] * layer.kernel[1]
     one = max(_region(layer, rows, cols, replace(run[0], ng=1)) for run in runs)
-    if one > room:
-        return None
     narrow = min(limit, max(1, min(room // one, max(1, limit // kernel))) * kernel)
-    parts = tuple(tuple(p for run in group for p in split(run, narrow)) for group in runs)
-    return False, max(_region(layer, rows, cols, p) for group in parts for p in group), parts
+    while True:
+        parts = tuple(tuple(p for run in group for p in split(run, narrow)) for group in runs)
+        region = max(_region(layer, rows, cols, p) for group in parts for p in group)
+        if region <= room:
+            return False, region, parts
+        if narrow == 1:
+            return None
+        # Fewer kernel rows at a time, then fewer columns.
+        width = layer.kernel[1]
+        narrow = (min(narrow, kernel) - 1) // width * width if narrow > width else narrow // 2
 
 
 def _conv_variants(
@@ -389,7 +293,9 @@ def _conv_variants(
             regions = tiles * (len(layer.sources) if whole_depth else sum(map(len, parts)))
             regions *= column_groups if groups_outer and whole_depth else 1
             packed = isinstance(layer.sources[0], PackedMap)  # then a word takes a cycle
-            input_bytes = regions * input_region * (config.bus_bytes if packed else config.word_slot)
+            input_bytes = (
+                regions * input_region * (config.bus_bytes if packed else config.word_slot)
+            )
             whole_rows = cols * layer.stride[1] >= layer.sources[0].width
             per_group = 1 if whole_rows else rows * layer.stride[0] + layer.kernel[0] - 1
             input_rows = regions * per_group * (parts[0][0].ng if parts[0] else 1)
@@ -415,13 +321,27 @@ def _conv_variants(
 def _plan_controller(
     layer: ControllerLayer, config: Config, inputs_resident: bool, output_resident: bool, space: int
 ) -> MapPlan | None:
+    """Return a plan of equal tiles: calls that are equal are a loop in the program."""
     out = layer.output
-    words = [item.height * item.width * groups_of(item.channels, config) for item in layer.inputs]
-    region = 0 if inputs_resident else max(words)
-    tile = 0 if output_resident else out.height * out.width * groups_of(out.channels, config)
-    if len(words) * region + tile > space:
-        return None
-    return MapPlan(out.height, out.width, groups_of(out.channels, config), region, tile, 1)
+    groups = groups_of(out.channels, config)
+    depth = max(groups_of(item.channels, config) for item in layer.inputs)
+    for rows, cols in _even_tiles(out) if layer.pixelwise else [out.shape[:2]]:
+        pixels = [rows * cols] if layer.pixelwise else [m.height * m.width for m in layer.inputs]
+        region = 0 if inputs_resident else depth * max(pixels)
+        tile = 0 if output_resident else groups * rows * cols
+        if len(layer.inputs) * region + tile <= space:
+            return MapPlan(rows, cols, groups, region, tile, 1)
+    return None
+
+
+def _even_tiles(item: FeatureMap) -> Iterator[tuple[int, int]]:
+    """Yield sizes of tiles that cover a map evenly: whole rows, then parts of one row."""
+    for rows in _cuts(item.height):
+        if item.height % rows == 0:
+            yield rows, item.width
+    for cols in _cuts(item.width)[1:]:
+        if item.width % cols == 0:
+            yield 1, cols
 
 
 def _plan_map(

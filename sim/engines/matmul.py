@@ -177,12 +177,13 @@ class Matmul(Action):
         for group in range(1, self._groups):
             rows = slice(group * GROUP_BYTES, (group + 1) * GROUP_BYTES)
             inputs[..., rows] = self._gather(spaces, group)[..., :GROUP_BYTES]
-        chosen = inputs.reshape(self._counts[1], self._counts[0], -1)
-        chosen = chosen[:, self._skip :: self._stride].reshape(self.pixels, -1)
+        rows_of = inputs.reshape(self._counts[1], self._counts[0], -1)
+        chosen = rows_of[:, self._skip :: self._stride].reshape(self.pixels, -1)
         # Floating point takes the BLAS route and is exact: no sum here exceeds the mantissa.
         exact = np.float32 if len(weights) <= FLOAT32_TERMS else np.float64
         product = chosen.astype(exact) @ weights.astype(exact)
-        return product.astype(np.int64)
+        sums: npt.NDArray[np.int64] = product.astype(np.int64)
+        return sums
 
     def _filter(self, spaces: Spaces, weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
         """Depthwise: row r of group g's part weighs the word of r positions before."""

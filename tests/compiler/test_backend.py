@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from accel.compiler.backend import build_image
+from accel.compiler.layers import ControllerLayer, FeatureMap, Network, Port
 from accel.compiler.reference import evaluate
 from accel.config import PRESETS, Config
 from accel.errors import ModelError
@@ -66,12 +67,15 @@ def test_a_large_program_runs_as_overlays():
 
 
 def test_what_does_not_fit_is_refused_by_name():
-    network = random_network(0)
-    layer = network.layers[0]
-    source = dataclasses.replace(layer.sources[0], height=60, width=60, channels=4)
-    wide = dataclasses.replace(layer, weights=np.ones((4, 40, 40, 4), np.int8), sources=(source,))
-    with pytest.raises(ModelError, match=r"operator 0 CONV_2D \(map\d+\) does not fit .* test"):
-        build_image(dataclasses.replace(network, layers=(wide,)), PRESETS["test"])
+    source = FeatureMap(0, "x", 1, 1, 3000)
+    layer = ControllerLayer(
+        index=0, name="y", op="SOFTMAX", sources=(source,), kernel="softmax", arguments=(3000,),
+        output=dataclasses.replace(source, storage=1), pixelwise=True,
+    )  # fmt: skip
+    port = Port("x", (1, 3000), source)
+    network = Network("n", (layer,), (port,), (dataclasses.replace(port, map=layer.output),))
+    with pytest.raises(ModelError, match=r"operator 0 SOFTMAX \(y\) does not fit .* test"):
+        build_image(network, PRESETS["test"])
 
 
 def test_the_same_network_gives_the_same_bytes():

@@ -1,12 +1,15 @@
 """Mutated files: compiled or refused in one line, in seconds, within a gigabyte."""
 
 import os
+import time
 from functools import cache, lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from accel.data import digits_model
+from accel.errors import ModelError
 from tests.fuzzing import MEMORY_BYTES, SECONDS, mutate, run_limited
 from tests.random_models import KINDS, draw_case
 
@@ -61,15 +64,44 @@ def test_more_mutated_files(start):
     check(range(start, min(start + 1500, MORE_FILES)))
 
 
-def test_limits_are_kept():
-    """The process tells of an error, of time, of memory and of its death."""
-    outcome = run_limited(_bad_source, range(2))
-    assert len(outcome.problems) == 1
-    assert "ZeroDivisionError" in outcome.problems[0] or outcome.problems
+def misbehave(name: str, content: bytes) -> bool:
+    """Do what the file says: stand for a compiler with every kind of fault."""
+    fault = content.decode()
+    if fault == "slow":
+        time.sleep(20)
+    elif fault == "large":
+        return len(np.ones(3 << 25, np.int8)) > 0
+    elif fault == "huge":
+        return len(np.ones(1 << 34, np.int8)) > 0
+    elif fault == "error":
+        raise ModelError("two\nlines")
+    elif fault == "bug":
+        raise KeyError(name)
+    elif fault == "death":
+        os.abort()
+    return True
 
 
-def _bad_source(number: int) -> tuple[str, bytes]:
-    return source(-1)
+FAULTS = ("fine", "slow", "large", "huge", "error", "bug")
 
 
-assert pytest
+def faulty(number: int) -> tuple[str, bytes]:
+    fault = FAULTS[max(number, 0)]
+    return fault, fault.encode()
+
+
+def deadly(number: int) -> tuple[str, bytes]:
+    return "death", b"death" if number == 3 else b"fine"
+
+
+def test_faults_are_seen():
+    outcome = run_limited(
+        faulty, range(len(FAULTS)), task=misbehave, seconds=3, memory_bytes=1 << 26
+    )
+    assert [p.split("(")[1].split(")")[0] for p in outcome.problems] == list(FAULTS[1:])
+    for problem, reason in zip(
+        outcome.problems, ("3 s", "took", "MemoryError", "message", "KeyError"), strict=True
+    ):
+        assert reason in problem
+    with pytest.raises(RuntimeError, match="at file 3"):
+        run_limited(deadly, range(5), task=misbehave)

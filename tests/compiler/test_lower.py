@@ -6,9 +6,11 @@ import random
 import numpy as np
 import pytest
 
+from accel import asm
 from accel.compiler.lower import lower
-from accel.compiler.schedule import Span, Step, order
+from accel.compiler.schedule import Call, Span, Step, order
 from accel.config import PRESETS, Config
+from accel.errors import ModelError
 from accel.host.driver import Driver
 from accel.image import Image, Segment, Tensor
 from accel.isa import Engine, Space
@@ -44,10 +46,30 @@ def copies(targets: list[tuple[int, int]]) -> list[Step]:
     return steps
 
 
-def run(targets: list[tuple[int, int]], config: Config) -> tuple[np.ndarray, list[int]]:
-    """Return the words that the copies left, and the sizes of the program's segments."""
+def counting(words: int) -> Call:
+    """Return controller code of a size that adds 1 to scratchpad word 0 and spoils registers."""
+    code = [asm.lui(5, 0x40000), asm.lw(6, 5, 0), asm.addi(6, 6, 1), asm.sw(6, 5, 0)]
+    code += [asm.addi(register, 0, -1) for register in (1, 2, 5, 6, 7, 16, 17, 28, 29, 30, 31)]
+    code.append(asm.jal(0, 4 * (words - len(code))))
+    return Call(tuple(code + [0] * (words - len(code))))
+
+
+def run(
+    targets: list[tuple[int, int]], config: Config, call: tuple[int, Call] | None = None
+) -> tuple[np.ndarray, list[int]]:
+    """Return the words that the copies left, and the sizes of the program's segments.
+
+    With (n, call), the call comes before each nth of the copies.
+    """
     address = 2 * SOURCE_BYTES
-    program = lower(copies([(0, w) for w in range(WORDS)] + targets), config.program_words, address)
+    first = [(0, w) for w in range(WORDS)]
+    steps: list[Step | Call] = list(copies(first + targets))
+    if call is not None:
+        for place in range(len(steps) - 1, len(first) - 1, -1):
+            if (place - len(first)) % call[0] == 0 and place < len(first) + len(targets):
+                steps.insert(place, call[1])
+        order(steps)
+    program = lower(steps, config.program_words, address)
     tensor = Tensor(
         name="t",
         shape=(1, WORDS, 4),
@@ -112,3 +134,33 @@ def test_regular_steps_become_a_small_program():
     result, sizes = run(targets, CONFIG)
     np.testing.assert_array_equal(result, expected(targets))
     assert sizes[0] < 200
+
+
+@pytest.mark.parametrize(
+    "program_bytes, words, segments", [(65536, 300, 1), (4096, 300, 4), (4096, 800, 11)]
+)
+def test_calls_between_steps(program_bytes, words, segments):
+    rng = random.Random(3)
+    targets = [(rng.randrange(WORDS), rng.randrange(1, WORDS)) for _ in range(100)]
+    config = dataclasses.replace(CONFIG, program_bytes=program_bytes)
+    result, sizes = run(targets, config, (10, counting(words)))
+    wanted = expected(targets)
+    wanted[0] = 10
+    np.testing.assert_array_equal(result, wanted)
+    assert len(sizes) >= segments
+    assert max(sizes) <= program_bytes // 4
+
+
+def test_a_call_in_a_loop_keeps_the_loop_s_registers():
+    targets = [(5 * i + j, 1 + 16 * i + j) for i in range(40) for j in range(9)]
+    result, sizes = run(targets, CONFIG, (3, counting(50)))
+    wanted = expected(targets)
+    wanted[0] = 120
+    np.testing.assert_array_equal(result, wanted)
+    assert sizes[0] < 1000, "the call is there a few times, not 120 times"
+
+
+def test_a_call_that_does_not_fit_the_program_memory_is_refused():
+    config = dataclasses.replace(CONFIG, program_bytes=2048)
+    with pytest.raises(ModelError, match="kernel .* needs .* larger program_bytes"):
+        run([(1, 2)], config, (1, counting(500)))

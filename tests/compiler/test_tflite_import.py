@@ -1,5 +1,6 @@
 """Damaged and unsupported files: one line each, never a crash, never slow."""
 
+import copy
 import time
 from functools import partial
 
@@ -27,6 +28,7 @@ def conv_model(**changes) -> bytes:
         "w_shape": (3, 3, 3, 2),
         "w_scale": (0.1, 0.2, 0.3),
         "w_zero": 0,
+        "w_dtype": np.int8,
         "b_shape": (3,),
         "b_dtype": np.int32,
         "y_shape": (1, 5, 6, 3),
@@ -40,7 +42,9 @@ def conv_model(**changes) -> bytes:
     } | changes
     b = ModelBuilder()
     x = b.tensor("x", get["x_shape"], get["x_scale"], get["x_zero"], get["x_data"], get["x_dtype"])
-    w = b.tensor("w", get["w_shape"], get["w_scale"], get["w_zero"], np.ones(get["w_shape"]))
+    w = b.tensor(
+        "w", get["w_shape"], get["w_scale"], get["w_zero"], np.ones(get["w_shape"]), get["w_dtype"]
+    )
     c = b.tensor("b", get["b_shape"], None, 0, np.ones(get["b_shape"]), get["b_dtype"])
     y = b.tensor("y", get["y_shape"], get["y_scale"], get["y_zero"])
     settings = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
@@ -91,21 +95,64 @@ def signature(values):
     return change
 
 
+def grow_unused(model) -> None:
+    """Add what nothing refers to: a string, a scalar and an empty tensor."""
+    for kind, shape in ((5, [3]), (0, []), (2, [0])):
+        tensor = schema.TensorT()
+        tensor.name, tensor.type, tensor.shape = b"unused", kind, shape
+        model.subgraphs[0].tensors.append(tensor)
+
+
+def without_bias(model) -> None:
+    model.subgraphs[0].operators[0].inputs = [0, 1, -1]
+
+
+@pytest.mark.parametrize("change", [grow_subgraphs, grow_unused, without_bias])
+def test_what_does_not_matter_is_accepted(change):
+    network = lower_graph(read_tflite(edited(change)))
+    assert [layer.op for layer in network.layers] == ["CONV_2D"]
+
+
+def test_shared_buffers():
+    def share(model) -> None:
+        # A second tensor of the same buffer.
+        tensors = model.subgraphs[0].tensors
+        tensors.append(copy.deepcopy(tensors[2]))
+        model.subgraphs[0].operators[0].inputs = [0, 1, len(tensors) - 1]
+
+    first, second = (lower_graph(read_tflite(m)).layers[0] for m in (conv_model(), edited(share)))
+    np.testing.assert_array_equal(first.bias, second.bias)
+
+
 def test_open_batch_is_one_inference():
     assert read_tflite(edited(signature([-1, 5, 6, 2])))
 
 
 CASES = {
     "operator": (
-        partial(conv_model, op="DEPTHWISE_CONV_2D"),
-        r"operator 0 DEPTHWISE_CONV_2D \(output tensor 'y'\) is not supported; supported: ADD, ",
+        partial(conv_model, op="L2_NORMALIZATION"),
+        r"operator 0 L2_NORMALIZATION \(output tensor 'y'\) is not supported; supported: ADD, ",
+    ),
+    "control flow": (partial(conv_model, op="WHILE"), r"operator 0 WHILE .* is not supported"),
+    "branch": (partial(conv_model, op="IF"), r"operator 0 IF .* is not supported"),
+    "resource": (
+        partial(conv_model, op="READ_VARIABLE"),
+        r"operator 0 READ_VARIABLE .* is not supported",
+    ),
+    "float weights": (
+        partial(conv_model, w_dtype=np.float32, w_scale=None),
+        r"operator 0 CONV_2D .* has weights of type float32, not int8",
+    ),
+    "uint8 weights": (
+        partial(conv_model, w_dtype=np.uint8),
+        r"operator 0 CONV_2D .* has weights of type uint8, not int8",
     ),
     "float": (
         partial(conv_model, x_dtype=np.float32, x_scale=None),
-        r"tensor 0 'x' has type float32",
+        r"has input 0 'x' of type float32, not int8",
     ),
     "int16": (partial(conv_model, x_dtype=np.int16), r"tensor 0 'x' has type int16"),
-    "uint8": (partial(conv_model, x_dtype=np.uint8), r"tensor 0 'x' has type uint8"),
+    "uint8": (partial(conv_model, x_dtype=np.uint8), r"has input 0 'x' of type uint8, not int8"),
     "int32": (partial(conv_model, x_dtype=np.int32), r"input 0 'x' of type int32, not int8"),
     "batch": (
         partial(conv_model, x_shape=(2, 5, 6, 2), y_shape=(2, 5, 6, 3)),
@@ -154,7 +201,6 @@ CASES = {
         r"has fused activation TANH, which is not supported; supported: NONE, RELU, RELU6",
     ),
     "options": (partial(conv_model, kind="Add"), r"has no options of its own"),
-    "subgraphs": (partial(edited, grow_subgraphs), r"2 subgraphs are not supported"),
     "dynamic": (
         partial(edited, signature([1, -1, 6, 2])),
         r"'x' has a dynamic shape \(dimension 1\)",

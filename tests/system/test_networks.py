@@ -9,25 +9,26 @@ import accel
 from accel.config import PRESETS
 from accel.data import digits_model, load_digits
 
-# (model, set, configuration, device, inputs); None: every input of the set.
-CASES = [
-    ("resnet8_cifar10", "cfu10", "base", "verilator", None),
-    ("resnet8_cifar10", "cfu10", "small", "verilator", 2),
-    ("resnet8_cifar10", "cfu10", "test", "verilator", 2),
-    ("mnist_resnet_add", "mnist500", "base", "verilator", 20),
-    ("mnist_conv_mean", "mnist500", "base", "verilator", 20),
-    ("micro_kws_m_maxpool", "mlonmcu3", "base", "verilator", None),
-    ("hello_world_sine", "all256", "base", "verilator", 16),
-    ("ad_toycar_fc", "cfu6", "base", "verilator", None),
-    ("ad_toycar_fc", "cfu6", "test", "verilator", 1),
-    ("resnet8_cifar10", "cfu10", "base", "model", None),
-    ("resnet8_cifar10", "mlonmcu10", "base", "model", None),
-    ("resnet8_cifar10", "random16", "base", "model", None),
-    ("mnist_resnet_add", "mnist500", "base", "model", None),
-    ("mnist_resnet_add", "random16", "base", "model", None),
-    ("ad_toycar_fc", "random16", "small", "model", None),
-    ("micro_kws_m_maxpool", "random16", "test", "model", 4),
-]
+SETS = {
+    "resnet8_cifar10": ("cfu10", "mlonmcu10", "random16"),
+    "kws_dscnn": ("cfu12", "random16"),
+    "vww_mobilenetv1_96": ("cfu4", "mlonmcu10", "random16"),
+    "ad_toycar_fc": ("cfu6", "mlonmcu10", "random16"),
+    "person_detect": ("tflm2", "random16"),
+    "micro_speech": ("mlonmcu3", "random16"),
+    "hello_world_sine": ("all256", "random16"),
+    "mnist_conv_mean": ("mnist500", "random16"),
+    "mnist_dw_mean": ("mnist500", "random16"),
+    "mnist_resnet_add": ("mnist500", "random16"),
+    "micro_kws_m_maxpool": ("mlonmcu3", "random16"),
+}
+"""The bundled inputs of every network."""
+
+DEVICES = ("model", "verilator")
+QUICK = 2
+"""Inputs of a network in `make test`."""
+LARGE = ("vww_mobilenetv1_96", "person_detect")
+"""Networks of many cycles: in `make test` one input on RTL is enough."""
 
 
 @cache
@@ -36,14 +37,53 @@ def compiled(path, config):
     return accel.compile_model(path, config)
 
 
-@pytest.mark.parametrize(("model", "data", "config", "device_name", "count"), CASES)
-def test_third_party_network(models, device, model, data, config, device_name, count):
-    arrays = np.load(models / "data" / f"{model}__{data}.npz")
-    image = compiled(models / "models" / f"{model}.tflite", PRESETS[config])
+def check(models, device, name, sets, config, device_name, count=None):
+    """Run the first `count` inputs of sets, or all, and compare every output with TFLM's."""
+    image = compiled(models / "models" / f"{name}.tflite", PRESETS[config])
     with device(device_name, PRESETS[config]) as opened:
-        result = accel.run(image, arrays["x"][:count], device=opened)
-    expected = arrays["y_tflm_0"][:count]
-    np.testing.assert_array_equal(result.outputs[0].reshape(expected.shape), expected)
+        for data in sets:
+            arrays = np.load(models / "data" / f"{name}__{data}.npz")
+            result = accel.run(image, arrays["x"][:count], device=opened)
+            for number, got in enumerate(result.outputs):
+                expected = arrays[f"y_tflm_{number}"][:count]
+                np.testing.assert_array_equal(got.reshape(expected.shape), expected, data)
+            assert f"y_tflm_{len(result.outputs)}" not in arrays
+
+
+def test_every_network_and_input_is_here(models):
+    names = {p.stem for p in (models / "models").glob("*.tflite")}
+    data = {p.stem for p in (models / "data").glob("*.npz")}
+    assert names == set(SETS)
+    assert data == {f"{name}__{one}" for name, sets in SETS.items() for one in sets}
+
+
+@pytest.mark.parametrize("device_name", DEVICES)
+@pytest.mark.parametrize("name", SETS)
+def test_third_party_network(models, device, name, device_name):
+    count = 1 if name in LARGE and device_name == "verilator" else QUICK
+    check(models, device, name, SETS[name][:1], "base", device_name, count)
+
+
+@pytest.mark.parametrize("config", ["test", "small"])
+@pytest.mark.parametrize("name", SETS)
+def test_third_party_network_on_smaller_machines(models, device, name, config):
+    device_name = "model" if name in LARGE or config == "test" else "verilator"
+    check(models, device, name, SETS[name][:1], config, device_name, 1)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("device_name", DEVICES)
+@pytest.mark.parametrize("name", SETS)
+def test_every_input_of_a_third_party_network(models, device, name, device_name):
+    check(models, device, name, SETS[name], "base", device_name)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("device_name", DEVICES)
+@pytest.mark.parametrize("config", ["test", "small"])
+@pytest.mark.parametrize("name", SETS)
+def test_more_inputs_on_smaller_machines(models, device, name, config, device_name):
+    check(models, device, name, SETS[name][-1:], config, device_name, 6)
 
 
 @pytest.mark.parametrize("stalls", ["never", "sometimes", "often"])

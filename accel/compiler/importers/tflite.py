@@ -77,8 +77,8 @@ def read_tflite(source: str | Path | bytes, name: str = "model.tflite") -> Graph
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from None
     except (
-        ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
-        ValueError, struct.error,
+        ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+        struct.error,
     ):  # fmt: skip
         # The generated reader has no bounds checks of its own; each of these is one of its ways
         # to fail on offsets that lead nowhere.

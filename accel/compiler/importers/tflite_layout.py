@@ -18,6 +18,8 @@ __all__: list[str] = []
 
 MAX_ELEMENTS = 1 << 23
 """Elements that one of these operators may move."""
+MAX_CHANNEL_PAIRS = 1 << 26
+"""Weights of the layer that pads: its input's channels times its output's."""
 
 Index = npt.NDArray[np.int32]
 Rule = Callable[..., Index]
@@ -208,25 +210,28 @@ def _resize_nearest_neighbor(op: Operator) -> list[Node]:
     tensor, output = op.input(0, 4), op.output(4)
     if op.integers(1, "sizes") != list(output.shape[1:3]):
         op.fail(f"has sizes {op.integers(1, 'sizes')} for output shape {list(output.shape)}")
-    if options.HalfPixelCenters():
-        op.fail("has half-pixel centers, which TensorFlow Lite Micro ignores")
-    index, corners = _numbered(op, [tensor])[0], bool(options.AlignCorners())
+    index = _numbered(op, [tensor])[0]
+    corners, centers = bool(options.AlignCorners()), bool(options.HalfPixelCenters())
     for axis in (1, 2):
-        nearest = _nearest(tensor.shape[axis], output.shape[axis], corners)
+        nearest = _nearest(tensor.shape[axis], output.shape[axis], corners, centers)
         index = index.take(nearest, axis)
         if index.size > MAX_ELEMENTS:
             op.fail(f"moves {index.size} elements; at most {MAX_ELEMENTS} are supported")
     return _moved(op, [tensor], op.outputs[0], index)
 
 
-def _nearest(size: int, output: int, align_corners: bool) -> npt.NDArray[np.int64]:
+def _nearest(
+    size: int, output: int, align_corners: bool, half_pixel_centers: bool
+) -> npt.NDArray[np.int64]:
     """Return the input row or column of each output one, in float32.
 
     Source: GetNearestNeighbor of kernels/internal/reference/resize_nearest_neighbor.h.
     """
     aligned = align_corners and output > 1
     ends = (size - 1, output - 1) if aligned else (size, output)
-    place = np.arange(output, dtype=np.float32) * (np.float32(ends[0]) / np.float32(ends[1]))
+    center = np.float32(0.5 if half_pixel_centers else 0)
+    scale = np.float32(ends[0]) / np.float32(ends[1])
+    place = (np.arange(output, dtype=np.float32) + center) * scale
     whole = np.floor(place.astype(np.float64) + 0.5) if align_corners else np.floor(place)
     return np.minimum(whole.astype(np.int64), size - 1)
 
@@ -243,6 +248,8 @@ def _pad(op: Operator) -> Node:
     shape = tuple(b + d + a for b, d, a in zip(before, tensor.shape, after, strict=True))
     if shape != output.shape:
         op.fail(f"has output shape {list(output.shape)}; its inputs give {list(shape)}")
+    if rank and tensor.shape[-1] * shape[-1] > MAX_CHANNEL_PAIRS:
+        op.fail(f"pads {tensor.shape[-1]} channels to {shape[-1]}, which is not supported")
     if (tensor.scale, tensor.zero_point) != (output.scale, output.zero_point):
         op.fail("changes scale or zero point, which is not supported")
     value = output.zero_point

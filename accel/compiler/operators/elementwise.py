@@ -52,7 +52,10 @@ def _binary(lowerer: Lowerer, node: g.Binary) -> None:
         first, second = second, first
         fields["table_a"], fields["table_b"] = fields["table_b"], fields["table_a"]
     if first.shape != shape:
-        first = _broadcast(lowerer, node, first, a)
+        lowest: Int8Array = np.full(shape, -128, np.int8)
+        first = _broadcast(lowerer, node, first, lowerer.constant(a, lowest))
+    if fields["table_a"] is None and second.shape != shape:
+        second = _broadcast(lowerer, node, second, first)
     lowerer.emit(ElementwiseLayer(**lowerer.base(node), **fields, a=first, b=second))
 
 
@@ -121,20 +124,26 @@ def _spread(values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any
     return first.reshape(1, 1, -1) if (pixel == first).all() else pixel
 
 
-def _broadcast(lowerer: Lowerer, node: g.Binary, pixel: FeatureMap, like: g.Tensor) -> FeatureMap:
-    """Return one pixel repeated: the largest of itself and of a map of -128."""
-    lowest: Int8Array = np.full(dimensions(node.output.shape), -128, np.int8)
-    floor = lowerer.constant(like, lowest)
-    output = replace(floor, storage=lowerer.new_storage())
+def _broadcast(lowerer: Lowerer, node: g.Binary, pixel: FeatureMap, like: FeatureMap) -> FeatureMap:
+    """Return one pixel repeated all over a map's shape: added to that map's bytes times 0."""
+    output = replace(
+        like,
+        storage=lowerer.new_storage(),
+        name=pixel.name,
+        scale=pixel.scale,
+        zero_point=pixel.zero_point,
+    )
     lowerer.emit(
         ElementwiseLayer(
             index=node.index,
             name=node.output.name,
             op=node.op,
             output=output,
-            operation="max",
-            a=floor,
+            operation="add",
+            a=like,
             b=pixel,
+            table_a=np.zeros(256, np.int32),
+            table_b=np.arange(-128, 128, dtype=np.int32),
             rescale=IDENTITY,
         )
     )

@@ -9,7 +9,6 @@ import numpy as np
 
 from accel.compiler import graph as g
 from accel.compiler.layers import (
-    ConvLayer,
     FeatureMap,
     Int8Array,
     Layer,
@@ -17,9 +16,8 @@ from accel.compiler.layers import (
     Port,
     ReshapeLayer,
 )
+from accel.compiler.moves import moved
 from accel.compiler.operators.ports import input_port, output_port
-from accel.compiler.quantize import IDENTITY
-from accel.compiler.rearrange import plan
 from accel.errors import ModelError
 
 __all__ = ["LOWERINGS", "Lowerer", "dimensions", "lowering"]
@@ -206,30 +204,6 @@ class Lowerer:
         if output is None:
             output = self._new(like, dimensions(index.shape))
             output = replace(output, storage=self.new_storage())
-        moves = plan([s.shape for s in sources], index.reshape(output.shape))
-        for move in moves:
-            channels = len(move.weights)
-            height, width = move.view
-            used = (sources[i] for i in move.sources)
-            self.emit(
-                ConvLayer(
-                    index=node.index,
-                    name=node.output.name,
-                    op=node.op,
-                    output=replace(output, height=move.output_view[0], width=move.output_view[1]),
-                    sources=tuple(replace(s, height=height, width=width) for s in used),
-                    weights=move.weights,
-                    bias=np.zeros(channels, np.int32),
-                    multiplier=np.full(channels, IDENTITY.multiplier, np.int32),
-                    shift=np.full(channels, IDENTITY.shift, np.int8),
-                    stride=move.stride,
-                    padding=(-move.start[0], -move.start[1]),
-                    output_zero=0,
-                    clamp_min=-128,
-                    clamp_max=127,
-                    results=move.results,
-                    origin=move.origin,
-                    step=move.step,
-                )
-            )
+        for layer in moved(node.index, node.output.name, node.op, sources, index, output):
+            self.emit(layer)
         return output

@@ -85,5 +85,6 @@ def _softmax(lowerer: Lowerer, node: g.Softmax) -> None:
             sources=(source,),
             arguments=(node.input.shape[-1],),
             tables=(softmax_table(*constants),),
+            pixelwise=source.channels == node.input.shape[-1],
         )
     )
