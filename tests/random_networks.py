@@ -151,14 +151,21 @@ class _Builder:
         )
 
     def depthwise(self, source: FeatureMap) -> FeatureMap:
-        """Return the map of a 3 x 3 depthwise convolution with a multiplier of 1 or 2."""
-        times = self.rng.choice([1, 2])
+        """Return the map of a depthwise convolution, mostly with a multiplier of 1."""
+        times = self.rng.choice([1, 1, 1, 2])
+        kernel = self.rng.choice([(3, 3), (3, 3), (5, 5), (1, 4), (7, 2), (6, 9), (17, 3)])
+        stride = self.rng.choice([(1, 1), (1, 1), (2, 2), (1, 3)])
+        dilation = self.rng.choice([(1, 1), (1, 1), (2, 1), (2, 2)])
         channels = source.channels * times
-        weights = np.zeros((channels, 3, 3, source.channels), np.int8)
+        weights = np.zeros((channels, *kernel, source.channels), np.int8)
         for o in range(channels):
-            weights[o, :, :, o // times] = self.arrays.integers(-127, 128, (3, 3))
-        output = self.map(source.height, source.width, channels)
-        self.linear((source,), output, weights, output.shape[:2], padding=(1, 1))
+            weights[o, :, :, o // times] = self.arrays.integers(-127, 128, kernel)
+        height, width = -(-source.height // stride[0]), -(-source.width // stride[1])
+        output = self.map(height, width, channels)
+        self.linear(
+            (source,), output, weights, output.shape[:2], stride=stride, dilation=dilation,
+            padding=(kernel[0] // 2, kernel[1] // 2),
+        )  # fmt: skip
         return output
 
     def concatenate(self, a: FeatureMap, b: FeatureMap) -> FeatureMap:

@@ -18,6 +18,9 @@ __all__ = ["Filter", "choose_filter", "filter_tiles", "is_depthwise", "region_pi
 GROUP_TAPS = (3, 5)
 """Array rows from group to group that the depthwise mode has wires for."""
 
+MAX_STRIDE = 256
+"""Column stride that the depthwise mode's command can express."""
+
 GROUP_BYTES = 4
 """Array rows that a group's word fills outside the depthwise mode."""
 
@@ -100,7 +103,8 @@ def choose_filter(layer: ConvLayer, config: Config, pitch: int) -> Filter | None
         return all(n * step % config.scratchpad_banks for n in range(1, groups))
 
     most = range(2, min(config.groups, kh) + 1)
-    if config.depthwise and is_depthwise(layer) and (layer.dilation[1] == 1 or kw == 1):
+    simple = layer.stride[1] <= MAX_STRIDE and (layer.dilation[1] == 1 or kw == 1)
+    if config.depthwise and simple and is_depthwise(layer):
         found.append(Filter(1, _axis(kh, 1), _axis(kw, config.rows)))
         for taps in GROUP_TAPS:
             found += [

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from accel.compiler.filters import choose_filter, region_pitch
+from accel.compiler.filters import Filter, choose_filter, region_pitch
 from accel.compiler.layers import (
     ControllerLayer,
     ConvLayer,
@@ -32,6 +32,9 @@ ISSUE_CYCLES = 30
 
 TURN_CYCLES = 30
 """Cycles from matmul's last sum to the vector engine's first, and from its last back to matmul."""
+
+POSITIONS = 4
+"""Times an accumulator half's entries that a row of a command may have positions."""
 
 DENSE = 0.7
 """Share of weight tiles with a weight from which on all are taken as if they had one."""
@@ -156,30 +159,49 @@ def _plan_conv(
     output_resident: bool,
     space: int,
 ) -> ConvPlan | None:
-    best: ConvPlan | None = None
-    runs = used_groups(layer, config.rows, config.cols)
+    plain = used_groups(layer, config.rows, config.cols)
     # Odd pitches are all alike to the banks.
     chosen = choose_filter(layer, config, pitches[0] if pitches else 1)
-    if chosen is not None:
-        runs = tuple(
-            tuple(
-                replace(run, filter=chosen, nky=chosen.rows.extent, nkx=chosen.cols.extent)
-                for run in group
-            )
-            for group in runs
-        )
-    for cols in _cuts(layer.results[1]):
-        if cols > config.acc_depth or not can_cut(layer, cols, config):
-            continue
-        for rows in _cuts(layer.results[0]):
-            if rows * cols > config.acc_depth:
-                continue
+    candidates = [plain]
+    if chosen is not None and chosen.tiles <= part_tiles_limit(config):
+        candidates.insert(0, _filtered(plain, chosen))
+    for runs in candidates:
+        best: ConvPlan | None = None
+        for rows, cols in _tiles(layer, runs, config):
             for plan in _conv_variants(
                 layer, config, runs, rows, cols, pitches is not None, output_resident, space
             ):
                 if best is None or plan.cost < best.cost:
                     best = plan
-    return best
+        if best is not None:
+            return best
+    return None
+
+
+def _filtered(runs: tuple[tuple[Part, ...], ...], chosen: Filter) -> tuple[tuple[Part, ...], ...]:
+    """Return the runs as they are read by a filter."""
+    return tuple(
+        tuple(
+            replace(run, filter=chosen, nky=chosen.rows.extent, nkx=chosen.cols.extent)
+            for run in group
+        )
+        for group in runs
+    )
+
+
+def _tiles(
+    layer: ConvLayer, runs: tuple[tuple[Part, ...], ...], config: Config
+) -> Iterator[tuple[int, int]]:
+    """Yield sizes of tiles that accumulators, loops and loads allow, large ones first."""
+    chosen = runs[0][0].filter
+    for cols in _cuts(layer.results[1]):
+        if cols > config.acc_depth or not can_cut(layer, cols, config):
+            continue
+        if chosen and chosen.positions(cols, layer.stride[1]) >= POSITIONS * config.acc_depth:
+            continue
+        for rows in _cuts(layer.results[0]):
+            if rows * cols <= config.acc_depth:
+                yield rows, cols
 
 
 def _region(layer: ConvLayer, rows: int, cols: int, part: Part) -> int:

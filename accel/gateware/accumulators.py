@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Cat, Module, Signal, ValueCastable, signed, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from accel.gateware.blockram import BlockRam
 from accel.gateware.delay import delayed
 from accel.gateware.ports import ACCUMULATOR_LATENCY, AccumulatorReadPort, Completion
 
@@ -37,6 +37,8 @@ class AccumulatorColumn(wiring.Component):
     depth : int
     sum_width : int
         Bits of the array's signed sums, at most 32.
+    target : str
+        See BlockRam.
 
     Members
     -------
@@ -52,8 +54,9 @@ class AccumulatorColumn(wiring.Component):
     write_address : In(clog2(depth))
     """
 
-    def __init__(self, *, depth: int, sum_width: int) -> None:
+    def __init__(self, *, depth: int, sum_width: int, target: str = "generic") -> None:
         self._depth = depth
+        self._target = target
         super().__init__(
             {
                 "address": In(data.ArrayLayout(ceil_log2(depth), 2)),
@@ -76,18 +79,14 @@ class AccumulatorColumn(wiring.Component):
         m.d.comb += total.eq((old & kept) + self.addend)
         for half in range(2):
             # A read that meets a write of its entry returns nothing that anybody uses.
-            memory = Memory(shape=signed(32), depth=self._depth, init=[], attrs={"no_rw_check": 1})
+            memory = BlockRam(width=32, depth=self._depth, target=self._target)
             m.submodules[f"half_{half}"] = memory
-            read, write = memory.read_port(), memory.write_port()
-            # Block RAM is slow to its output: nothing but a register behind it.
-            sums = Signal(signed(32), reset_less=True, name=f"sums_{half}")
-            m.d.sync += sums.eq(read.data)
             m.d.comb += [
-                read.addr.eq(self.address[half]),
-                self.sums[half].eq(sums),
-                write.addr.eq(self.write_address),
-                write.data.eq(total),
-                write.en.eq(self.write[half]),
+                memory.read_address.eq(self.address[half]),
+                self.sums[half].eq(memory.read_data),
+                memory.write_address.eq(self.write_address),
+                memory.write_data.eq(total),
+                memory.write_enable.eq(self.write[half]),
             ]
         return m
 
@@ -106,6 +105,8 @@ class Accumulators(wiring.Component):
         Bits of the array's signed sums.
     lead : int
         Cycles from an update's `control` to column 0's sum, at least 4.
+    target : str
+        See BlockRam.
 
     Members
     -------
@@ -130,7 +131,16 @@ class Accumulators(wiring.Component):
     One update and one read per cycle.
     """
 
-    def __init__(self, *, cols: int, depth: int, lanes: int, sum_width: int, lead: int) -> None:
+    def __init__(
+        self,
+        *,
+        cols: int,
+        depth: int,
+        lanes: int,
+        sum_width: int,
+        lead: int,
+        target: str = "generic",
+    ) -> None:
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"Depth must be a power of two, not {depth}")
         if lanes < 1 or cols % lanes:
@@ -143,6 +153,7 @@ class Accumulators(wiring.Component):
         self._lanes = lanes
         self._sum_width = sum_width
         self._lead = lead
+        self._target = target
         super().__init__(
             {
                 "control": In(AccumulatorControl(ceil_log2(2 * depth))),
@@ -180,7 +191,9 @@ class Accumulators(wiring.Component):
         m.d.sync += request.eq(self.read.request.payload)
         columns = []
         for c in range(self._cols):
-            column = AccumulatorColumn(depth=self._depth, sum_width=self._sum_width)
+            column = AccumulatorColumn(
+                depth=self._depth, sum_width=self._sum_width, target=self._target
+            )
             m.submodules[f"column_{c}"] = column
             columns.append(column)
             first, last = chain[c], chain[c + 2]

