@@ -270,6 +270,7 @@ PRESETS: dict[str, Config] = {
             scratchpad_bytes=131072,
             weight_bytes=65536,
             lanes=16,
+            program_bytes=32768,
             target="ecp5",
             # Of 156 blocks in an ECP5-85F the lanes take 64, the controller one.
             dsp_cells=90,

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel.gateware.cell import CELL_LATENCY, Cell, sum_width
 from accel.gateware.delay import delayed
+from accel.gateware.shadow import ShadowColumn
 from accel.gateware.skew import DelayRing, Skew
 
 __all__ = ["GROUP_TAPS", "Array", "array_latency", "group_rows", "inject_layout"]
@@ -131,6 +132,9 @@ class Array(wiring.Component):
         weights = Signal.like(self.weights, reset_less=True)
         row_enable = Signal(self._rows)
         m.d.sync += [weights.eq(self.weights), row_enable.eq((row_enable << 1) | self.load)]
+        # A column's rows swap in different cycles, unless a tile can be shorter than it has rows.
+        memory = 2 <= self._rows <= self._cols
+        columns = self._shadow_columns(m, weights) if memory else []
 
         m.submodules.skew = skew = Skew(width=self._rows)
         m.d.comb += skew.word.eq(self.activations)
@@ -150,16 +154,19 @@ class Array(wiring.Component):
                     target=self._target,
                     dsp=r * self._cols + c < self._dsp_cells,
                     depthwise=self._depthwise,
+                    shadow=not memory,
                 )
                 m.submodules[f"cell_{r}_{c}"] = cell
                 left = cells[-1] if cells else None
                 m.d.comb += [
                     cell.load.eq(row_enable[r]),
-                    cell.weight.eq(weights[c]),
+                    cell.weight.eq(columns[c].active if memory else weights[c]),
                     cell.activation_in.eq(left.activation_out if left else skewed[r]),
                     cell.swap_in.eq(left.swap_out if left else swap),
                     cell.sum_in.eq(above[c].sum_out if above else 0),
                 ]
+                if memory and r == 0:
+                    m.d.comb += columns[c].swap.eq(cell.swap_in)
                 cells.append(cell)
             if self._depthwise:
                 tops = [cell.below_out for cell in above] if above else skewed
@@ -177,6 +184,26 @@ class Array(wiring.Component):
             above = cells
         m.d.comb += [self.sums[c].eq(cell.sum_out) for c, cell in enumerate(above)]
         return m
+
+    def _shadow_columns(self, m: Module, weights: data.View) -> list[ShadowColumn]:
+        loading = Signal()
+        row = Signal(range(self._rows))
+        with m.If(self.load):
+            m.d.sync += [loading.eq(1), row.eq(0)]
+        with m.Elif(row == self._rows - 1):
+            m.d.sync += loading.eq(0)
+        with m.Else():
+            m.d.sync += row.eq(row + 1)
+        columns = []
+        for c in range(self._cols):
+            m.submodules[f"shadow_{c}"] = column = ShadowColumn(rows=self._rows)
+            m.d.comb += [
+                column.load.eq(loading),
+                column.row.eq(row),
+                column.weight.eq(weights[c]),
+            ]
+            columns.append(column)
+        return columns
 
     def _skew_words(self, m: Module) -> list[data.View]:
         """Return the groups' words when their rows want them, byte c by c cycles later."""

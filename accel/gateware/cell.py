@@ -28,6 +28,8 @@ class Cell(wiring.Component):
         See Multiplier.
     depthwise : bool
         Whether activations can also come from above.
+    shadow : bool
+        False: the shadow weight is kept outside. `weight` is the one to swap in, `load` is ignored.
 
     Members
     -------
@@ -56,7 +58,13 @@ class Cell(wiring.Component):
     """
 
     def __init__(
-        self, *, row: int, target: str = "generic", dsp: bool = True, depthwise: bool = False
+        self,
+        *,
+        row: int,
+        target: str = "generic",
+        dsp: bool = True,
+        depthwise: bool = False,
+        shadow: bool = True,
     ) -> None:
         if row < 0:
             raise ValueError(f"Row must be 0 or more, not {row}")
@@ -64,6 +72,7 @@ class Cell(wiring.Component):
         self._target = target
         self._dsp = dsp
         self._depthwise = depthwise
+        self._shadow = shadow
         super().__init__(
             {
                 "load": In(1),
@@ -82,11 +91,13 @@ class Cell(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        shadow = Signal(signed(8), reset_less=True)
         activation = Signal(signed(8), reset_less=True)
         total = Signal.like(self.sum_out, reset_less=True)
-        with m.If(self.load):
-            m.d.sync += shadow.eq(self.weight)
+        shadow = self.weight
+        if self._shadow:
+            shadow = Signal(signed(8), name="shadow", reset_less=True)
+            with m.If(self.load):
+                m.d.sync += shadow.eq(self.weight)
         operand = Signal(signed(8))
         m.d.comb += operand.eq(self.activation_in)
         if self._depthwise:

@@ -21,7 +21,10 @@ _SMALL_BITS = (2 * COUNTERS).bit_length()
 """A small counter is emptied every 2 * COUNTERS cycles or oftener."""
 
 _SETTLE = 63
-"""Cycles after which all events are in the totals, and any total has come by."""
+"""Cycles after which all events of a run are in the totals."""
+
+_LOOK_UP = 20
+"""Cycles after which any total has come by, when no records are made."""
 
 
 class CounterBank(wiring.Component):
@@ -169,7 +172,10 @@ class CounterBank(wiring.Component):
         running_q = Signal()
         m.d.comb += self.settled.eq(left == 0)
         m.d.sync += running_q.eq(self.running)
-        with m.If(self.change | (running_q & ~self.running) | self.begin & ~self.running):
+        begins = self.begin | ~self.ready
+        with m.If((running_q & ~self.running) | (begins & ~self.running)):
             m.d.sync += left.eq(_SETTLE)
+        with m.Elif(self.change & (left < _LOOK_UP)):
+            m.d.sync += left.eq(Mux(self.running, _SETTLE, _LOOK_UP))
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)

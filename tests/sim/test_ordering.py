@@ -355,7 +355,7 @@ def test_the_controller_reads_what_it_waited_for() -> None:
     refused(load(2, 2), [asm.twait(V)], read, match="reads scratchpad word 3, which load command 0")
     run(load(2, 2), [asm.twait(L)], read)
     # Another word is no concern; nor is a command that only reads.
-    run(load(3), [asm.twait(L)], load(4), read, store(3), read)
+    run(load(3), [asm.twait(L)], load(4), read, store(3, 1, 256), read)
 
 
 def test_the_controller_reads_what_it_waited_for_through_tokens() -> None:
@@ -387,7 +387,7 @@ def test_commands_are_behind_the_controllers_accesses() -> None:
     made = run(*(window(n, *asm.li(5, 0x1020304 * n), asm.sw(5, 4, 0)) for n in (1, 2)),
                after(maximum(1, 8, count_col=2, a_step_col=1, dst_step_col=1, a_plane=2,
                              dst_plane=2, multiplier=1 << 30, shift=1, clamp_max=127), 0, S),
-               after(store(8, 2, 256), V), window(1, asm.lw(6, 4, 0)), load(1))  # fmt: skip
+               after(store(8, 2, 256), V), [asm.twait(V)], window(1, asm.lw(6, 4, 0)), load(1))  # fmt: skip
     assert made.spaces.memory[256:264].tolist() == [4, 3, 2, 1, 8, 6, 4, 2]
     assert made.core.x[6] == 0x1020304
 
