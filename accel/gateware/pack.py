@@ -86,12 +86,13 @@ class WordReader(wiring.Component):
         row_valid = Signal()
         row = Signal(self.row_layout)  # the words of it that are to come
         free = Signal(range(_WORDS_AHEAD + 1), init=_WORDS_AHEAD)
+        room = Signal(init=1)  # some are free
         request = self.scratchpad.request
         response = self.scratchpad.response
 
         accepted = Signal()
         m.d.comb += [
-            request.valid.eq(row_valid & (free != 0)),
+            request.valid.eq(row_valid & room),
             request.payload.eq(row.chip),
             accepted.eq(request.valid & request.ready),
             self.rows.ready.eq(~row_valid | (accepted & row.single)),
@@ -128,9 +129,9 @@ class WordReader(wiring.Component):
             places.r_en.eq(taken),
         ]
         with m.If(accepted & ~taken):
-            m.d.sync += free.eq(free - 1)
+            m.d.sync += [free.eq(free - 1), room.eq(free != 1)]
         with m.Elif(~accepted & taken):
-            m.d.sync += free.eq(free + 1)
+            m.d.sync += [free.eq(free + 1), room.eq(1)]
         return m
 
 

@@ -143,8 +143,10 @@ class Scratchpad(wiring.Component):
         return m
 
     def _bank_read(self, m, memory, b, split):
-        # From lowest to highest priority: the last assignment wins.
-        for client in (self.store, self.vector, *self.matmul):
+        # From lowest to highest priority: the last assignment wins. What is read for nobody does no
+        # harm.
+        m.d.comb += memory.read_address.eq(split(self.store.request.payload)[1])
+        for client in (self.vector, *self.matmul):
             bank, address = split(client.request.payload)
             with m.If(client.request.valid & (bank == b)):
                 m.d.comb += memory.read_address.eq(address)

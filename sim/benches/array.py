@@ -17,6 +17,9 @@ from sim.benches.environment import bench_config
 
 Matrix = npt.NDArray[np.int64]
 
+INPUTS = ("load", "swap", "weights", "activations", "fir", "inject", "words", "taps_5")
+"""All inputs of the array; a configuration without groups has no `inject`."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -81,22 +84,33 @@ async def play(dut: Any, config: Config, tiles: Sequence[Tile]) -> Matrix:
     return sums
 
 
-async def check(dut: Any, tiles: Sequence[Tile]) -> None:
+async def check(dut: Any, tiles: Sequence[Tile], *, fir: bool = False) -> None:
     """Reset, play the tiles, and compare every sum at the cycle where it must be."""
     config = bench_config()
     Clock(dut.clk, 10, "ns").start()
     dut.rst.value = 1
-    for port in (dut.load, dut.swap, dut.weights, dut.activations):
-        port.value = 0
-    await ClockCycles(dut.clk, 3)
+    for name in INPUTS:
+        if hasattr(dut, name):
+            getattr(dut, name).value = 0
+    # What entered before the inputs had a value leaves the array: data registers have no reset.
+    await ClockCycles(dut.clk, 2 * (config.rows + config.cols))
     dut.rst.value = 0
+    dut.fir.value = int(fir)
     sums = await play(dut, config, tiles)
     for number, tile in enumerate(tiles):
         start = tile.swap + array_latency(config.rows)
         got = np.stack(
             [sums[start + c : start + c + len(tile.words), c] for c in range(config.cols)], axis=1
         )
-        np.testing.assert_array_equal(got, tile.words @ tile.weights, f"tile {number}")
+        if not fir:
+            np.testing.assert_array_equal(got, tile.words @ tile.weights, f"tile {number}")
+            continue
+        # Row r of a column weighs the column's byte of r words before: whole from there on.
+        rows = config.rows
+        for n in range(rows - 1, len(tile.words)):
+            before = tile.words[n - rows + 1 : n + 1][::-1]
+            wanted = (before[:, : config.cols] * tile.weights).sum(axis=0)
+            np.testing.assert_array_equal(got[n], wanted, f"tile {number}, word {n}")
 
 
 def random_pairs(config: Config, counts: Sequence[int], seed: int) -> list[tuple[Matrix, Matrix]]:
@@ -148,3 +162,12 @@ async def extreme_sums(dut: Any) -> None:
         for a in (-128, 127)
     ]
     await check(dut, follow(config, ends))
+
+
+@cocotb.test()
+async def columns_filter_in_depthwise_mode(dut: Any) -> None:
+    """Let each column weigh the last words of its own byte."""
+    config = bench_config()
+    if config.depthwise:
+        counts = [3 * config.rows, config.rows, 4 * config.rows + 1]
+        await check(dut, follow(config, random_pairs(config, counts, 4)), fir=True)

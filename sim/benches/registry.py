@@ -49,7 +49,9 @@ def _emit_array(config: Config) -> str:
     from accel.gateware.array import Array
     from accel.gateware.export import emit_verilog
 
-    return emit_verilog(Array(rows=config.rows, cols=config.cols), name=TOPLEVEL)
+    return emit_verilog(
+        Array(rows=config.rows, cols=config.cols, groups=config.groups), name=TOPLEVEL
+    )
 
 
 def _emit_dma(config: Config) -> str:

@@ -35,12 +35,18 @@ def depthwise(config, groups, taps, *, rows=3, gap=0, pixels=4, kernel=1, **fiel
     )
 
 
+def large(size, *others):
+    """Return test parameters; those of 16 x 16 arrays take long."""
+    marks = [pytest.mark.full] if size in (16, (16, 16)) else []
+    return pytest.param(size, *others, marks=marks)
+
+
 MODES = [
     (4, 1, 3), (8, 1, 8), (8, 2, 3), (12, 1, 5), (12, 2, 5), (12, 3, 3), (16, 3, 3), (16, 3, 5),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("size", "groups", "taps"), MODES)
+@pytest.mark.parametrize(("size", "groups", "taps"), [large(*mode) for mode in MODES])
 def test_columns_filter_their_own_byte(size, groups, taps):
     config = make_config(size, size, acc_depth=32)
     commands = [
@@ -51,7 +57,7 @@ def test_columns_filter_their_own_byte(size, groups, taps):
     run(config, commands)
 
 
-@pytest.mark.parametrize("size", [8, 12, 16])
+@pytest.mark.parametrize("size", [large(8), large(12), large(16)])
 def test_modes_follow_one_another(size):
     """Each word is delayed by its own command's taps, whatever comes before and behind."""
     config = make_config(size, size, acc_depth=32)
@@ -65,9 +71,7 @@ def test_modes_follow_one_another(size):
     run(config, commands)
 
 
-@pytest.mark.parametrize(
-    ("size", "groups"), [((8, 4), 2), ((8, 8), 2), ((12, 4), 3), ((16, 16), 3)]
-)
+@pytest.mark.parametrize(("size", "groups"), [((8, 4), 2), ((12, 4), 3), large((16, 16), 3)])
 def test_grouped_words_fill_four_rows_each(size, groups):
     config = make_config(*size, acc_depth=32)
     grouped = {"groups": groups, "group_step": 5, "group_step_y": 1}

@@ -59,6 +59,7 @@ class Bench:
         self._filled = False
         for name in self.done:
             port = getattr(self.window if name in ("store", "load") else self.scratchpad, name)
+            port = port[0] if name == "matmul" else port
             make = self._writer if name in ("load", "result") else self._reader
             sim.add_testbench(make(name, port), background=True)
         sim.run()

@@ -56,7 +56,8 @@ def program():
     made.emit(transfer(STORE, 12800, SUMS, WORDS))
     made.emit([asm.twait(1 << LOAD)])
     made.emit(transfer(STORE, 13312, OTHERS, MORE))
-    made.emit([asm.twait(1 << STORE), asm.lbu(4, 1, -1), asm.tdone(4)])
+    made.emit([asm.twait(1 << STORE), *asm.li(1, place(MAP + WORDS)), asm.lbu(4, 1, -1)])
+    made.emit([asm.tdone(4)])
     return made.words()
 
 
