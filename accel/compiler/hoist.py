@@ -5,7 +5,7 @@ waits where a queue is full: what could run beside the array must come early eno
 Only commands move that conflict with nothing they pass.
 """
 
-from bisect import insort
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -21,29 +21,38 @@ AHEAD = {Engine.LOAD: 14, Engine.MATMUL: 1}
 
 
 class _Users:
-    """The last positions at which each stretch of a memory was written, and read."""
+    """The last positions at which each stretch of a memory was written, and used at all."""
 
     def __init__(self) -> None:
-        self._memories: dict[str, list[tuple[int, int, int, bool]]] = defaultdict(list)
+        # Stretch i of a memory goes from starts[i] to starts[i + 1].
+        self._starts: dict[str, list[int]] = defaultdict(lambda: [0])
+        self._last: dict[str, list[tuple[int, int]]] = defaultdict(lambda: [(-1, -1)])
 
     def latest(self, span: Span, write: bool) -> int:
         """Return the last position that an access must stay behind."""
-        found = -1
-        for position, start, stop, wrote in reversed(self._memories[span.memory]):
-            if position <= found:
-                break
-            if (write or wrote) and start < span.stop and span.start < stop:
-                found = position
-        return found
+        starts = self._starts[span.memory]
+        first = bisect_right(starts, span.start) - 1
+        stop = bisect_left(starts, span.stop)
+        return max((last[write] for last in self._last[span.memory][first:stop]), default=-1)
 
     def add(self, span: Span, position: int, write: bool) -> None:
         """Note an access."""
-        users = self._memories[span.memory]
-        users[:] = [
-            u for u in users
-            if not (span.start <= u[1] and u[2] <= span.stop and u[0] <= position and (write or not u[3]))
-        ]  # fmt: skip
-        insort(users, (position, span.start, span.stop, write))
+        first, stop = self._cut(span.memory, span.start), self._cut(span.memory, span.stop)
+        starts, last = self._starts[span.memory], self._last[span.memory]
+        now = (position if write else -1, position)
+        merged = [(max(w, now[0]), max(u, now[1])) for w, u in last[first:stop]]
+        if merged and merged.count(merged[0]) == len(merged):
+            starts[first:stop], merged = [span.start], merged[:1]
+        last[first:stop] = merged
+
+    def _cut(self, memory: str, place: int) -> int:
+        """Return the index of the stretch that starts at a place, which becomes one."""
+        starts, last = self._starts[memory], self._last[memory]
+        index = bisect_left(starts, place)
+        if index == len(starts) or starts[index] != place:
+            starts.insert(index, place)
+            last.insert(index, last[index - 1])
+        return index
 
 
 def hoist(steps: Sequence[Step | Call]) -> list[Step | Call]:

@@ -152,8 +152,8 @@ def order(steps: Sequence[Step | Call]) -> None:
     # not fit the counter: then one stands for several.
     grain = 1
     _place_tokens(steps, grain)
-    while _most_tokens(steps) > TOKEN_LIMIT - _QUEUED:
-        grain *= 2
+    while (most := _most_tokens(steps)) > TOKEN_LIMIT - _QUEUED:
+        grain *= -(-most // (TOKEN_LIMIT - _QUEUED))
         _place_tokens(steps, grain)
 
 
