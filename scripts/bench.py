@@ -1,13 +1,14 @@
 """Cycles, utilisation and wall time of networks on a device; the figures that the docs quote.
 
-    .venv/bin/python scripts/bench.py --config base --device verilator [--layers] MODEL.tflite ...
+    .venv/bin/python scripts/bench.py --config base --device verilator [--layers] [--json OUT] MODEL ...
 
 Without models it takes every network in the directory that ACCEL_MODELS names (`models/`), with
 inputs drawn at random: cycles do not depend on the data. With --layers it says what each layer's
-cycles went to (docs/report.md).
+cycles went to (docs/report.md). --json writes the reports, each with "seconds", as a list.
 """
 
 import argparse
+import json
 import os
 import platform
 import sys
@@ -73,6 +74,7 @@ def main() -> int:
     add("--stalls", default="never", help="of the memory: never, sometimes or often")
     add("--repeat", type=int, default=2, help="inferences; the fastest gives the time (default: 2)")
     add("--layers", action="store_true", help="a line per layer, with what its cycles went to")
+    add("--json", type=Path, metavar="OUT", help="write the reports")
     options = parser.parse_args()
     models = options.models
     if not models:
@@ -89,6 +91,7 @@ def main() -> int:
     )
     print(ROW.format("network", "MACs", "cycles", "util", "bytes read"), f"{'s/inference':>11}")
     failed = False
+    reports = []
     memory = {"latency": options.latency, "stalls": options.stalls}
     with accel.open_device(options.device, config, **memory) as device:
         for path in models:
@@ -98,6 +101,7 @@ def main() -> int:
                 print(f"{path.stem:24} {error}")
                 failed = True
                 continue
+            reports.append(report | {"seconds": seconds})
             figures = (f"{report[key]:,}" for key in ("macs", "cycles"))
             line = ROW.format(
                 path.stem, *figures, f"{report['utilization']:.1%}", f"{report['bytes_read']:,}"
@@ -105,6 +109,8 @@ def main() -> int:
             print(line, f"{seconds:11.2f}", flush=True)
             if options.layers:
                 print(*layer_lines(report), sep="\n", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
     return int(failed)
 
 

@@ -46,11 +46,21 @@ class Activities:
     def __init__(self) -> None:
         self._spans: dict[object, list[tuple[int, int]]] = defaultdict(list)
 
-    def stream(self, taken: int, begin: int, end: int, free: int) -> None:
-        """Note a matmul command: taken, first and last input word, and when the next may begin."""
-        self._spans["taken"].append((taken, free))
-        self._spans["streams"].append((begin, end))
-        self._spans["starved"].append((end, free))
+    def stream(self, offered: int, ready: int, begin: int, end: int, stall: int) -> None:
+        """Note a matmul command.
+
+        Parameters
+        ----------
+        offered, ready : int
+            On offer; when it could have had its first word.
+        begin, end : int
+            First word, and the cycle behind the last one.
+        stall : int
+            Cycles between them without a word.
+        """
+        self._spans["taken"].append((offered, end))
+        self._spans["streams"].append((begin, end - stall))
+        self._spans["starved"] += [(ready, begin), (end - stall, end)]
 
     def work(self, engine: Engine, offered: int, end: int) -> None:
         """Note a command from when it is on offer to its completion."""

@@ -7,6 +7,7 @@ from accel.config import Config
 from accel.host.device import DEFAULT_MEMORY_BYTES
 from accel.isa import COMMANDS, Engine, StatusWord
 from accel.regmap import Cause
+from accel.riscv import Csr
 from sim.engines import Action, prepare, used_registers
 from sim.engines.dma import Dma
 from sim.errors import Fault, ProgramError
@@ -74,6 +75,8 @@ class Machine:
             port=self,
             window_bytes=config.scratchpad_bytes,
         )
+        # All engines are idle wherever the program looks.
+        self.core.mode.interrupt = True
         self._slot = config.word_slot
         self._scratchpad_bytes = self.spaces.scratchpad.view(np.uint8).reshape(-1).data
         self._registers = {e: [0] * c.registers for e, c in COMMANDS.items()}
@@ -208,7 +211,7 @@ class Machine:
     def read(self, word: int) -> int:
         """TREAD. All engines are idle in a machine that completes commands as they are pushed."""
         if word == StatusWord.CYCLES:
-            return self.core.cycles & MASK
+            return self.core.mode.read(Csr.MCYCLE, self.core.cycles, 0)
         self.ordering.wait(ALL_ENGINES)
         return ALL_ENGINES
 

@@ -1,73 +1,25 @@
 """An estimate of the cycles that a program takes.
 
-Each command has a throughput part, which keeps its engine, and a latency part, during which the
-next command may already run. A command starts when its queue has come to it, its tokens are there
-and its engine is free. Conflicts between engines at a memory port or at the bus are left out.
+Commands are timed in program order: when their queue has come to them, their tokens are there, and
+their engine (`sim.lanes`) takes them. Where a command meets one of another engine that was timed
+before at a memory's port, the one that waits in hardware is moved back. Left out are streams that
+meet in a bank of the scratchpad only now and then.
 """
 
-from collections import deque
-from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 from accel.config import Config
-from accel.isa import PARAM_WORDS, Engine, Operation
+from accel.isa import Engine
 from sim.activity import Activities, Counts
 from sim.engines import Action
-from sim.engines.dma import Dma
 from sim.engines.matmul import Matmul
-from sim.engines.vector import Vector
+from sim.lanes import START_CYCLES, Lane, LoadLane, MatmulLane, StoreLane, VectorLane, Work
 from sim.ordering import CommandRecord
 
-__all__ = ["Cost", "Timeline", "cost"]
+__all__ = ["Timeline"]
 
-QUEUE_CYCLES = 2
+QUEUE_CYCLES = 3
 """From issue to the head of an empty queue."""
-
-START_CYCLES = 4
-"""From a command's acceptance to its first access."""
-
-MATMUL_IDLE = 2
-"""Between two matmul commands."""
-
-VECTOR_PIPELINE = 16
-"""From a vector operand's address to its result in the scratchpad."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Cycles that a command keeps its engine, and cycles until its results are visible."""
-
-    busy: int
-    latency: int
-
-
-@lru_cache(maxsize=2048)
-def cost(config: Config, action: Action, memory_latency: int) -> Cost:
-    """Return what a command costs, by the formulas of docs/architecture.md."""
-    match action:
-        case Dma():
-            # A short burst is bound by how many of them may be outstanding.
-            waiting = action.bursts * memory_latency // config.reads_in_flight
-            return Cost(max(action.transfer_cycles, waiting), memory_latency + 2 * START_CYCLES)
-        case Matmul():
-            per_tile = max(action.positions, config.rows, config.cols)
-            return Cost(action.tiles * per_tile + MATMUL_IDLE, config.rows + config.cols + 5)
-        case Vector():
-            per_element = 2 if action.operation in (Operation.ADD, Operation.MUL) else 1
-            parameters = action.parameter_groups * PARAM_WORDS
-            return Cost(action.elements * per_element + parameters, START_CYCLES + VECTOR_PIPELINE)
-    raise TypeError(f"no cost for {action!r}")
-
-
-class _Lane:
-    """One engine and its queue."""
-
-    def __init__(self, depth: int) -> None:
-        self.left_queue: deque[int] = deque(maxlen=depth)
-        self.accepted = 0
-        self.free = 0
-        self.end = 0
-        self.busy = 0
 
 
 class Timeline:
@@ -87,68 +39,97 @@ class Timeline:
 
     def begin_run(self) -> None:
         """Start at cycle 0 with all engines free."""
-        self._lanes = [_Lane(self._config.queue_depth) for _ in Engine]
-        self._lanes[Engine.LOAD] = _Lane(self._config.load_queue_depth)
-        self._stamps: list[int] = []
+        options = (self._config, self._latency)
+        depth = self._config.queue_depth
+        self._load = LoadLane(*options, self._config.load_queue_depth)
+        self._matmul = MatmulLane(*options, depth)
+        self._vector = VectorLane(*options, depth)
+        self._store = StoreLane(*options, depth)
+        self._lanes: dict[Engine, Lane[Any]] = {
+            Engine.LOAD: self._load,
+            Engine.MATMUL: self._matmul,
+            Engine.VECTOR: self._vector,
+            Engine.STORE: self._store,
+        }
+        self._stamped: list[CommandRecord] = []
         self._activities = Activities()
-
-    @property
-    def busy(self) -> dict[Engine, int]:
-        """Cycles that each engine has worked."""
-        return {engine: self._lanes[engine].busy for engine in Engine}
 
     @property
     def stamps(self) -> list[int]:
         """When flagged commands completed, in that order."""
-        return sorted(self._stamps)
+        return sorted(record.end for record in self._stamped)
+
+    def works(self, engine: Engine) -> list[Work[Any]]:
+        """Return an engine's commands of this run."""
+        return self._lanes[engine].works
 
     def count(self, cycles: int) -> Counts:
         """Return what each of the run's cycles went to, as the hardware's counters would."""
-        return self._activities.count(cycles, self.stamps)
+        activities = self._activities
+        for engine, lane in self._lanes.items():
+            for work in lane.works:
+                activities.work(engine, work.offered, work.record.end)
+        for work in self._matmul.works:
+            ready = work.taken + START_CYCLES
+            activities.stream(work.offered, ready, work.first, work.last + 1, work.stall)
+        return activities.count(cycles, self.stamps)
 
     def write(self, engine: Engine, now: int) -> int:
         """Issue a register write at `now`; return when the queue takes it."""
         lane = self._lanes[engine]
         issued = self._room(lane, now)
         # A command on offer is the register file itself: it must be taken before a change.
-        lane.left_queue.append(max(self._reach(lane, issued), lane.accepted))
+        lane.left_queue.append(max(self._reach(lane, issued), lane.taken))
         return issued
 
     def push(self, record: CommandRecord, wait_self: bool, action: Action, now: int) -> int:
         """Issue a command at `now`; fill in its record; return when the queue takes it."""
-        lane = self._lanes[record.engine]
+        engine = record.engine
+        lane = self._lanes[engine]
         issued = self._room(lane, now)
-        reached = max(self._reach(lane, issued), lane.accepted)
-        offered = max(reached, *(t.end for t in record.tokens), 0)
+        reached = max(self._reach(lane, issued), lane.taken)
         producers = [(t.engine, t.end) for t in record.tokens]
         if wait_self:
-            offered = max(offered, lane.end)
-            producers.append((record.engine, lane.end))
+            producers.append((engine, lane.end))
+        left = max(reached, *(end + 1 for _, end in producers), 0)
         for producer, end in producers:
-            if end > reached:
-                self._activities.block(record.engine, producer, reached, end)
-        lane.left_queue.append(offered)
-        price = cost(self._config, action, self._latency)
-        record.start = lane.accepted = max(offered + 1, lane.free)
-        lane.free = record.start + price.busy
-        record.end = lane.end = max(lane.free + price.latency, lane.end)
-        lane.busy += price.busy
-        self._activities.work(record.engine, offered, record.end)
-        if isinstance(action, Matmul):
-            first = record.start + MATMUL_IDLE
-            last = first + action.tiles * action.positions
-            self._activities.stream(offered, first, last, lane.free)
+            if end >= reached:
+                self._activities.block(engine, producer, reached, end + 1)
+        lane.left_queue.append(left)
+        work = lane.begin(record, action, left + 1)
+        lane.works.append(work)
+        record.start = work.taken
+        self._meet(engine, work)
         if record.stamp:
-            self._stamps.append(record.end)
+            self._stamped.append(record)
         return issued
 
     def wait(self, mask: int, now: int) -> int:
         """Return when the engines in the mask have completed everything."""
-        over = max(now, *(self._lanes[e].end for e in Engine if mask >> e & 1), 0)
+        over = max(now, *(self._lanes[e].end + 1 for e in Engine if mask >> e & 1), 0)
         self._activities.hold(now, over)
         return over
 
-    def _room(self, lane: _Lane, now: int) -> int:
+    def _meet(self, engine: Engine, work: Work[Any]) -> None:
+        """Let a new command and others that run at its time wait for one another."""
+        if engine == Engine.MATMUL:
+            for before in self._vector.recent:
+                self._matmul.yield_port(before.fetches, [work])
+            for lane in (self._vector, self._store):
+                self._block(lane, lane.recent, work)
+        elif engine == Engine.VECTOR:
+            self._matmul.yield_port(work.fetches, self._matmul.recent)
+        if engine in (Engine.VECTOR, Engine.STORE):
+            for chunk in self._matmul.recent:
+                self._block(self._lanes[engine], [work], chunk)
+
+    @staticmethod
+    def _block(lane: Lane[Any], works: list[Work[Any]], by: Work[Matmul]) -> None:
+        words = by.action.bank_changes
+        if words is not None:
+            lane.block(works, by.first, by.last, words)
+
+    def _room(self, lane: Lane[Any], now: int) -> int:
         """Return when there is room in the queue."""
         queue = lane.left_queue
         room = max(now, queue[0]) if len(queue) == queue.maxlen else now
@@ -156,7 +137,7 @@ class Timeline:
         return room
 
     @staticmethod
-    def _reach(lane: _Lane, issued: int) -> int:
+    def _reach(lane: Lane[Any], issued: int) -> int:
         """Return when an entry is at the queue's head."""
         last = lane.left_queue[-1] if lane.left_queue else 0
         return max(issued + QUEUE_CYCLES, last + 1)

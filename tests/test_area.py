@@ -37,9 +37,9 @@ def test_figures_leave_the_harness_out():
 def test_harness_joins_every_port():
     unit = area.build_unit(PRESETS["test"], "array")
     text = area.harness(unit)
-    ports = unit.signature.flatten(unit)
-    for path, _member, _value in ports:
-        assert f".{'_'.join(map(str, path))}(" in text
+    for path, _member, _value in unit.signature.flatten(unit):
+        # Verilog has no vectors without bits.
+        assert (f".{'_'.join(map(str, path))}(" in text) == (path != ("inject",))
 
 
 def test_synthesis_of_an_array(tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from accel.commands.common import (
     CommandParsers,
@@ -9,11 +10,14 @@ from accel.commands.common import (
     add_config,
     check_output,
     console,
+    layer_table,
     load_image,
     save,
 )
 from accel.errors import ModelError
-from accel.report import make_report, report_bytes
+from accel.image import Image
+from accel.progress import progress
+from accel.report import report_bytes
 
 __all__ = ["add_parser", "execute"]
 
@@ -30,9 +34,26 @@ def add_parser(parsers: CommandParsers) -> None:
     parser.add_argument("-o", "--output", metavar="IMAGE", type=Path, required=True, help="image")
     add_config(parser)
     parser.add_argument(
-        "--report", metavar="R.json", type=Path, help="write the layers, without cycles"
+        "--report",
+        metavar="R.json",
+        type=Path,
+        help="estimate cycles and utilization per layer, show and write them",
     )
     parser.set_defaults(execute=execute)
+
+
+def _estimate(image: Image) -> dict[str, Any]:
+    """Return the report with the golden machine's estimates.
+
+    Cycles of engines do not depend on data, those of the controller's code hardly.
+    """
+    from accel import api
+    from accel.host.inputs import random_inputs
+
+    (inputs,) = random_inputs(image.inputs, 0, 1)
+    with progress(f"estimating the cycles of {image.model}"):
+        report = api.run(image, inputs, device="model").report
+    return report | {"inferences": 0}
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -44,7 +65,9 @@ def execute(args: argparse.Namespace) -> int:
         raise ModelError(f"{args.model} is a compiled image already")
     save(args.output, image.to_bytes())
     if args.report:
-        save(args.report, report_bytes(make_report(image, [], "none")))
+        report = _estimate(image)
+        save(args.report, report_bytes(report))
+        console().print(layer_table(report))
     constants = sum(len(segment.data) for segment in image.segments)
     console().print(
         f"{args.output}: {len(image.layers)} layers, {image.macs:,} MACs, {constants:,} bytes of "

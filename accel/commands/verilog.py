@@ -43,6 +43,11 @@ def add_parser(parsers: CommandParsers) -> None:
         default="systolite",
         help="name of the top module; all others start with it (default: systolite)",
     )
+    add(
+        "--rvfi",
+        action="store_true",
+        help="add the controller's RISC-V formal interface (rvfi_*); all else stays as it is",
+    )
     parser.set_defaults(execute=execute)
 
 
@@ -92,7 +97,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.bus not in BUSES:
         raise AccelError(f"unknown bus {args.bus}: use {', '.join(BUSES)}")
     with progress(f"writing the Verilog of {config.name}"):
-        text = emit_accelerator(config, bus=args.bus, name=args.name)
+        text = emit_accelerator(config, bus=args.bus, name=args.name, rvfi=args.rvfi)
     header = args.output.parent / f"{args.name}_regs.h"
     save(args.output, text.encode())
     save(header, c_header(args.name, config).encode())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from accel.compiler.constants import ALIGNMENT, ConstantPool
-from accel.compiler.emit import Emitter
+from accel.compiler.emit import emit
 from accel.compiler.fitting import fitted
 from accel.compiler.hoist import branches_first, hoist
 from accel.compiler.layers import (
@@ -59,9 +59,7 @@ def build_image(network: Network, config: Config) -> Image:
         port = Port(item.name, item.shape, item)
         blob = _tensor(port, _memory_map(item, 0, config), config).pack(values)
         maps[storage] = _memory_map(item, constants.add(blob), config)
-    emitter = Emitter(config, placement, maps, constants)
-    emitter.emit(device)
-    steps = hoist(emitter.steps)
+    steps = hoist(emit(device, config, placement, maps, constants))
     order(steps)
     program_address = constants.end
     program = lower(steps, config.program_words, program_address)

@@ -60,7 +60,7 @@ def hoist(steps: Sequence[Step | Call]) -> list[Step | Call]:
     users = _Users()
     due: dict[Engine, list[int]] = {engine: [] for engine in AHEAD}  # where each stood
     placed: list[tuple[int, int]] = []
-    barrier = -1
+    barrier = stamped = -1
     latest = {engine: -1 for engine in Engine}
     for index, step in enumerate(steps):
         position = index
@@ -73,11 +73,15 @@ def hoist(steps: Sequence[Step | Call]) -> list[Step | Call]:
             bounds = [barrier]
             bounds += [users.latest(span, False) for span in step.reads]
             bounds += [users.latest(span, True) for span in step.writes]
+            if step.stamp:
+                bounds.append(stamped)  # layers end in their order
             if step.engine in AHEAD:
                 stood, ahead = due[step.engine], AHEAD[step.engine]
                 bounds += [stood[-ahead] if len(stood) >= ahead else -1, latest[step.engine]]
                 stood.append(index)
             position = min(index, max(bounds))
+        if step.stamp:
+            stamped = position
         latest[step.engine] = max(latest[step.engine], position)
         placed.append((position, index))
         for span in step.reads:

@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from accel import asm
@@ -40,6 +40,15 @@ OVERLAY_WORDS = 64
 PAGER_WORDS = 32
 """Words at address 0 that load a page over the last one and enter it."""
 
+CLEAR_ENGINE = {
+    engine: tuple(asm.tset(engine, pair, 0, 0) for pair in range(command.pairs))
+    for engine, command in COMMANDS.items()
+}
+"""What sets all registers of an engine to 0."""
+
+CLEAR_STREAM = tuple(tuple(asm.addi(register, 0, 0) for register in pair) for pair in STREAMS)
+"""What sets the addresses of a stream to 0."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -63,6 +72,16 @@ class Program:
         for words, offset in zip(self.segments, self.offsets, strict=True):
             blob += bytes(offset - len(blob)) + struct.pack(f"<{len(words)}I", *words)
         return bytes(blob)
+
+
+@dataclass(frozen=True)
+class _Clear:
+    """Code that sets registers to 0: from there on they change by differences."""
+
+    words: tuple[int, ...]
+
+
+_Code = Symbol | _Clear
 
 
 def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Program:
@@ -93,32 +112,30 @@ def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Pro
         program_words -= STACK_WORDS
     nodes, distinct = roll(trace.issues)
     issues = [x for x in distinct if isinstance(x, Issue | Call)]
-    start = _Emitter(issues)
-    start.clear()
+    nodes, symbols = _with_clears(nodes, issues)
+    start = CLEAR_ENGINE[Engine.LOAD]
     finish = [asm.twait(ALL_ENGINES), asm.tdone(0)]
-    whole = _Emitter(issues, start.words)
+    whole = _Emitter(symbols, start)
     whole.block(nodes, {}, 0)
     if len(whole.words) + len(finish) <= program_words:
         return Program((whole.words + finish,), (0,))
 
     half = program_words // 2
-    limit = half - len(start.words) - OVERLAY_WORDS
-    pieces = _cut(nodes, issues, limit)
-    if any(len(_body(piece, issues)) > limit for piece in pieces):
-        return _paged(nodes, issues, trace, start.words, program_words, address)
+    limit = half - len(start) - OVERLAY_WORDS
+    pieces = _cut(nodes, symbols, limit)
+    if any(len(_body(piece, symbols)) > limit for piece in pieces):
+        return _paged(nodes, symbols, trace, start, program_words, address)
     if len(pieces) % 2:
         pieces.append([])  # the first segment can be brought back from the upper half only
     # Where each segment lies in memory must be known before the one that loads it is written.
-    bodies = [_body(piece, issues) for piece in pieces]
+    bodies = [_body(piece, symbols) for piece in pieces]
     segments: list[list[int]] = []
     position = 0
-    sizes = [
-        OVERLAY_WORDS + len(body) + len(start.words) * (i == 0) for i, body in enumerate(bodies)
-    ]
+    sizes = [OVERLAY_WORDS + len(body) + len(start) * (i == 0) for i, body in enumerate(bodies)]
     offsets = [sum(sizes[:i]) * 4 for i in range(len(sizes))]
     for i, (piece, body_words) in enumerate(zip(pieces, bodies, strict=True)):
         following = (i + 1) % len(pieces)
-        emitter = _Emitter(issues, start.words if i == 0 else ())
+        emitter = _Emitter(symbols, start if i == 0 else ())
         emitter.overlay(
             trace.load_state(position),
             memory_address=address + offsets[following],
@@ -126,7 +143,7 @@ def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Pro
             words=sizes[following],
         )
         emitter.words += body_words
-        position += sum(map(_unrolled_length, piece))
+        position += sum(_steps(node, symbols) for node in piece)
         if following == 0:
             emitter.words += finish
         else:
@@ -139,7 +156,7 @@ def lower(steps: Sequence[Step | Call], program_words: int, address: int) -> Pro
 
 def _paged(
     nodes: Sequence[Node],
-    issues: Sequence[Symbol],
+    symbols: Sequence[_Code],
     trace: Trace,
     start: Sequence[int],
     program_words: int,
@@ -147,8 +164,8 @@ def _paged(
 ) -> Program:
     """Return a program of pages, each of which ends by having the next one loaded over it."""
     room = program_words - PAGER_WORDS
-    pieces = _cut(nodes, issues, room - len(start) - OVERLAY_WORDS)
-    bodies = [_body(piece, issues) for piece in pieces]
+    pieces = _cut(nodes, symbols, room - len(start) - OVERLAY_WORDS)
+    bodies = [_body(piece, symbols) for piece in pieces]
     sizes = [PAGER_WORDS, *(OVERLAY_WORDS + len(start) + len(body) for body in bodies)]
     if max(sizes) > room:
         wanted = 4 * (max(sizes) + PAGER_WORDS + STACK_WORDS)
@@ -164,7 +181,7 @@ def _paged(
             values | {"words": sizes[page], "space": int(Space.PROGRAM), "rows": 1, "planes": 1}
         )
 
-    pager = _Emitter(issues)
+    pager = _Emitter(symbols)
     pager.set_load(target(1))
     enter = len(pager.words)
     pager.words += [asm.tpush(Engine.LOAD), asm.twait(1 << Engine.LOAD)]
@@ -172,10 +189,10 @@ def _paged(
     segments = [pager.words]
     position = 0
     for page, (piece, body) in enumerate(zip(pieces, bodies, strict=True), 1):
-        emitter = _Emitter(issues, start if page == 1 else ())
+        emitter = _Emitter(symbols, start if page == 1 else ())
         emitter.set_load(trace.load_state(position))
         emitter.words += body
-        position += sum(map(_unrolled_length, piece))
+        position += sum(_steps(node, symbols) for node in piece)
         if page == len(pieces):
             emitter.words += [asm.twait(ALL_ENGINES), asm.tdone(0)]
         else:
@@ -189,21 +206,21 @@ def _paged(
     return Program(tuple(padded), tuple(offsets))
 
 
-def _body(nodes: Sequence[Node], issues: Sequence[Symbol]) -> list[int]:
+def _body(nodes: Sequence[Node], symbols: Sequence[_Code]) -> list[int]:
     """Return the code of nodes."""
-    emitter = _Emitter(issues)
+    emitter = _Emitter(symbols)
     emitter.block(nodes, {}, 0)
     return emitter.words
 
 
-def _cut(nodes: Sequence[Node], issues: Sequence["Symbol"], limit: int) -> list[list[Node]]:
+def _cut(nodes: Sequence[Node], symbols: Sequence[_Code], limit: int) -> list[list[Node]]:
     """Cut nodes into pieces of at most `limit` words; a loop that is larger is unrolled."""
     pieces: list[list[Node]] = [[]]
     room = limit
     pending = list(reversed(nodes))
     while pending:
         node = pending.pop()
-        words = len(_body([node], issues))
+        words = len(_body([node], symbols))
         if words > limit and isinstance(node, Loop):
             pending += list(reversed(node.body * node.count))
             continue
@@ -215,24 +232,49 @@ def _cut(nodes: Sequence[Node], issues: Sequence["Symbol"], limit: int) -> list[
     return pieces
 
 
-def _unrolled_length(node: Node) -> int:
-    return node.count * sum(map(_unrolled_length, node.body)) if isinstance(node, Loop) else 1
+def _steps(node: Node, symbols: Sequence[_Code]) -> int:
+    """Return the steps that a node stands for."""
+    if isinstance(node, Loop):
+        return node.count * sum(_steps(inner, symbols) for inner in node.body)
+    return int(not isinstance(symbols[node], _Clear))
+
+
+def _with_clears(nodes: Sequence[Node], issues: Sequence[Symbol]) -> tuple[list[Node], list[_Code]]:
+    """Return the program with code in front of each node that clears what it is first to use.
+
+    So the first loads need not wait for what the other engines need. The load engine's own
+    registers are clear from the start.
+    """
+    result: list[Node] = []
+    symbols: list[_Code] = list(issues)
+    done = {CLEAR_ENGINE[Engine.LOAD]}
+    for node in nodes:
+        missing = [words for words in dict.fromkeys(_clears(node, issues)) if words not in done]
+        done.update(missing)
+        for words in missing:
+            result.append(len(symbols))
+            symbols.append(_Clear(words))
+        result.append(node)
+    return result, symbols
+
+
+def _clears(node: Node, issues: Sequence[Symbol]) -> Iterator[tuple[int, ...]]:
+    """Yield what clears the registers that a node's commands build on."""
+    if isinstance(node, Loop):
+        for inner in node.body:
+            yield from _clears(inner, issues)
+    elif isinstance(symbol := issues[node], Issue):
+        yield CLEAR_ENGINE[symbol.engine]
+        if symbol.address is not None:
+            yield CLEAR_STREAM[symbol.address.stream]
 
 
 class _Emitter:
     """Writes code for nodes; values that repeat in a loop get registers before it."""
 
-    def __init__(self, issues: Sequence[Symbol], words: Sequence[int] = ()) -> None:
+    def __init__(self, symbols: Sequence[_Code], words: Sequence[int] = ()) -> None:
         self.words = list(words)
-        self._issues = issues
-
-    def clear(self) -> None:
-        """Emit the beginning: every register of every engine and stream becomes 0."""
-        for command in COMMANDS.values():
-            for pair in range(command.pairs):
-                self.words.append(asm.tset(command.engine, pair, 0, 0))
-        for register in (r for pair in STREAMS for r in pair):
-            self.words.append(asm.addi(register, 0, 0))
+        self._symbols = symbols
 
     def set_load(self, state: Sequence[int]) -> None:
         """Set all registers of the load engine."""
@@ -269,8 +311,10 @@ class _Emitter:
         for node in nodes:
             if isinstance(node, Loop):
                 self._loop(node, held, depth)
-            elif isinstance(symbol := self._issues[node], Call):
+            elif isinstance(symbol := self._symbols[node], Call):
                 self.words += [asm.twait(ALL_ENGINES), *symbol.words]
+            elif isinstance(symbol, _Clear):
+                self.words += symbol.words
             else:
                 self._issue(symbol, held)
 
@@ -306,7 +350,7 @@ class _Emitter:
     def _calls(self, nodes: Sequence[Node]) -> bool:
         """Return whether any of the nodes calls a kernel."""
         return any(
-            self._calls(n.body) if isinstance(n, Loop) else isinstance(self._issues[n], Call)
+            self._calls(n.body) if isinstance(n, Loop) else isinstance(self._symbols[n], Call)
             for n in nodes
         )
 
@@ -316,7 +360,7 @@ class _Emitter:
             if isinstance(node, Loop):
                 for value, count in self._count_uses(node.body).items():
                     uses[value] += count * node.count
-            elif isinstance(symbol := self._issues[node], Issue):
+            elif isinstance(symbol := self._symbols[node], Issue):
                 uses.update(symbol.values)
         return uses
 

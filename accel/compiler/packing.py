@@ -59,6 +59,10 @@ class PackedMap(FeatureMap):
         """Bytes from one pixel's first byte to the next one's."""
         return self.stride * self.source.channels
 
+    def row_cycles(self, bus_bytes: int) -> float:
+        """Return the cycles in which the load engine packs a row of one plane."""
+        return max(self.width, self.row_bytes / bus_bytes) + ROW_CYCLES
+
     def first_byte(self, x: int) -> int:
         """Return where in its row a pixel begins; outside the row there is padding."""
         return (x * self.stride - self.padding) * self.source.channels
@@ -219,7 +223,7 @@ def _cycles(layer: ConvLayer, config: Config) -> float:
     source = layer.sources[0]
     planes = -(-source.channels // config.rows)
     if isinstance(source, PackedMap):
-        row = max(source.width, source.row_bytes / config.bus_bytes) + ROW_CYCLES
+        row = source.row_cycles(config.bus_bytes)
     else:
         row = source.width * max(1.0, config.word_slot / config.bus_bytes)
     load = source.height * planes * row

@@ -1,10 +1,17 @@
 """Where every feature map lives: on-chip for its lifetime where it fits, else in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from accel.compiler.filters import choose_filter, region_pitch
-from accel.compiler.layers import ControllerLayer, ConvLayer, FeatureMap
+from accel.compiler.layers import (
+    ControllerLayer,
+    ConvLayer,
+    ElementwiseLayer,
+    FeatureMap,
+    PoolLayer,
+)
 from accel.compiler.plans import DeviceLayer, Plan, groups_of
 from accel.compiler.tile import make_plan, unsupported
 from accel.config import Config
@@ -81,13 +88,45 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
                 plans.append(plan)
                 areas.append(start)
             else:
-                return Placement(addresses, pitches, plans, areas)
+                placement = Placement(addresses, pitches, plans, areas)
+                return _with_early_results(layers, lives, placement, config) or placement
         else:
             failed = addresses
         alive = [s for s in resident if lives[s].first <= failed <= lives[s].last]
         if not alive:
             raise unsupported(layers[failed], config)
         resident.remove(max(alive, key=lambda s: (lives[s].words, s)))
+
+
+def _with_early_results(
+    layers: Sequence[DeviceLayer], lives: dict[int, _Life], placement: Placement, config: Config
+) -> Placement | None:
+    """Return a placement where results of element-wise layers may come early; None: no room.
+
+    They then do not lie where the layer before still reads its inputs: such a layer can work on
+    the first results of the one before it while the last ones are computed.
+    """
+    early = {storage: replace(lives[storage]) for storage in placement.resident}
+    for time, (before, layer) in enumerate(pairwise(layers)):
+        reads = {item.storage for item in layer.inputs}
+        life = early.get(layer.output.storage)
+        if (
+            isinstance(layer, ElementwiseLayer | PoolLayer)
+            and before.output.storage in reads
+            and life
+        ):
+            life.first = min(life.first, time)
+    addresses = _allocate(early, config.scratchpad_words)
+    if not isinstance(addresses, dict):
+        return None
+    areas = []
+    for time, (layer, plan) in enumerate(zip(layers, placement.plans, strict=True)):
+        start, space = _largest_gap(lives, addresses, time, config.scratchpad_words)
+        operands = 1 if isinstance(layer, ConvLayer) else len(layer.inputs)
+        if plan.places * (operands * plan.input_block + plan.output_block) > space:
+            return None
+        areas.append(start)
+    return replace(placement, resident=addresses, areas=areas)
 
 
 def _choose_pitches(layers: Sequence[DeviceLayer], config: Config) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""How a layer is cut: what `accel.compiler.tile` chooses and `accel.compiler.emit` follows."""
+"""How a layer is cut: what `accel.compiler.tile` chooses and `accel.compiler.emission` follows."""
 
 from dataclasses import dataclass, replace
 

@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from accel.gateware.blockram import BlockRam
-from accel.gateware.delay import delayed
+from accel.gateware.delay import delayed, delayed_in_memory
 from accel.gateware.ports import ACCUMULATOR_LATENCY, AccumulatorReadPort, Completion
 
 __all__ = ["UPDATE_DISTANCE", "AccumulatorColumn", "AccumulatorControl", "Accumulators"]
 
-UPDATE_DISTANCE = 3
+UPDATE_DISTANCE = 4
 """Cycles after which the same entry may be updated again."""
 
 
@@ -48,7 +48,7 @@ class AccumulatorColumn(wiring.Component):
         What each half had there, two cycles later.
     addend : In(signed(sum_width))
     half, replace : In(1)
-        Half whose `sums` is added to, or not at all when replaced.
+        Half whose `sums` is added to in the next cycle, or not at all when replaced.
     write : In(2)
         Write the total to this half; visible to an `address` of the next cycle.
     write_address : In(clog2(depth))
@@ -72,11 +72,11 @@ class AccumulatorColumn(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         total = Signal(signed(32))
-        kept = (~self.replace).replicate(32)
-        old = (self.sums[0].as_unsigned() & (~self.half).replicate(32)) | (
-            self.sums[1].as_unsigned() & self.half.replicate(32)
-        )
-        m.d.comb += total.eq((old & kept) + self.addend)
+        old = Signal(signed(32), reset_less=True)
+        chosen = (~self.replace & ~self.half, ~self.replace & self.half)
+        parts = [s.as_unsigned() & c.replicate(32) for s, c in zip(self.sums, chosen, strict=True)]
+        m.d.sync += old.eq(parts[0] | parts[1])
+        m.d.comb += total.eq(old + self.addend)
         for half in range(2):
             # A read that meets a write of its entry returns nothing that anybody uses.
             memory = BlockRam(width=32, depth=self._depth, target=self._target)
@@ -104,7 +104,7 @@ class Accumulators(wiring.Component):
     sum_width : int
         Bits of the array's signed sums.
     lead : int
-        Cycles from an update's `control` to column 0's sum, at least 4.
+        Cycles from an update's `control` to column 0's sum, at least 6.
     target : str
         See BlockRam.
 
@@ -145,9 +145,8 @@ class Accumulators(wiring.Component):
             raise ValueError(f"Depth must be a power of two, not {depth}")
         if lanes < 1 or cols % lanes:
             raise ValueError(f"Lanes must divide cols ({cols}), and {lanes} does not")
-        if lead < 4:
-            # An update that starts with a read's acceptance must not reach the memory with it.
-            raise ValueError(f"Lead must be at least 4, not {lead}")
+        if lead < 6:
+            raise ValueError(f"Lead must be at least 6, not {lead}")
         self._cols = cols
         self._depth = depth
         self._lanes = lanes
@@ -171,19 +170,19 @@ class Accumulators(wiring.Component):
         write = Signal(2)  # by half
         m.d.comb += write.eq(Cat(control.valid & ~upper, control.valid & upper))
 
-        # One chain for all: column c reads at its stage c, adds and writes at its stage c + 2.
-        fields = {
-            "write": write,
-            "entry": control.address[:entry_bits],
-            "upper": upper,
-            "replace": control.replace,
-        }
-        chain = []
-        for stage in range(self._cols + 2):
-            cycles, label = (1, f"_{stage}") if stage else (self._lead - 2, "_lead")
-            fields = {
-                name: delayed(m, value, cycles, name=name + label, reset_less=name != "write")
-                for name, value in fields.items()
+        # One chain for all: column c reads at its stage c, has what it read at c + 2, adds and
+        # writes at c + 3.
+        start = self._lead - 3
+        names = ("entry", "upper", "replace")
+        data_fields = Cat(control.address[:entry_bits], upper, control.replace)
+        late = delayed_in_memory(m, data_fields, start, name="update")
+        fields = {"entry": late[:entry_bits], "upper": late[-2], "replace": late[-1]}
+        fields["write"] = delayed(m, write, start, name="write_lead")
+        chain = [fields]
+        for stage in range(1, self._cols + 3):
+            fields = {"write": delayed(m, fields["write"], 1, name=f"write_{stage}")} | {
+                name: delayed(m, fields[name], 1, name=f"{name}_{stage}", reset_less=True)
+                for name in names
             }
             chain.append(fields)
 
@@ -196,7 +195,7 @@ class Accumulators(wiring.Component):
             )
             m.submodules[f"column_{c}"] = column
             columns.append(column)
-            first, last = chain[c], chain[c + 2]
+            first, found, last = chain[c], chain[c + 2], chain[c + 3]
             for half in range(2):
                 with m.If(first["write"][half]):
                     m.d.comb += column.address[half].eq(first["entry"])
@@ -204,8 +203,8 @@ class Accumulators(wiring.Component):
                     m.d.comb += column.address[half].eq(request.address[:entry_bits])
             m.d.comb += [
                 column.addend.eq(self.sums[c]),
-                column.half.eq(last["upper"]),
-                column.replace.eq(last["replace"]),
+                column.half.eq(found["upper"]),
+                column.replace.eq(found["replace"]),
                 column.write.eq(last["write"]),
                 column.write_address.eq(last["entry"]),
             ]
@@ -215,14 +214,13 @@ class Accumulators(wiring.Component):
         return m
 
     def _complete(self, m: Module) -> None:
-        given = Signal(Completion)
-        m.d.comb += given.eq(self.control.completion)
+        given = self.control.completion
         cycles = self._lead + self._cols - 1
-        valid = delayed(m, given.valid, cycles, name="complete")
-        m.d.comb += self.complete.valid.eq(valid)
-        for name in ("post", "stamp"):
-            field = delayed(m, given[name], cycles, name=name, reset_less=True)
-            m.d.comb += self.complete[name].eq(field)
+        about = delayed_in_memory(m, Cat(given.post, given.stamp), cycles, name="completion")
+        m.d.comb += [
+            self.complete.valid.eq(delayed(m, given.valid, cycles, name="complete")),
+            Cat(self.complete.post, self.complete.stamp).eq(about),
+        ]
 
     def _interlock(self, m: Module, write: Signal) -> None:
         """Let a half be read from the cycle after its last update completes."""

@@ -25,7 +25,7 @@ class RegisterPort(wiring.Signature):
         In the same cycle: no such register.
     read_address : Out(address_bits)
     read_data : In(32), read_error : In(1)
-        In the same cycle as the address.
+        One cycle after the address.
     read_wait : In(1)
         These two are not yet right: they are looked at again in the next cycle.
     """
@@ -61,7 +61,7 @@ class AXI4LiteTarget(wiring.Component):
 
     Latency
     -------
-    Two cycles from the later of address and data to `bvalid`; two from `araddr` to `rvalid`, and
+    Two cycles from the later of address and data to `bvalid`; four from `araddr` to `rvalid`, and
     one more for every cycle that `read_wait` is high.
     """
 
@@ -103,16 +103,30 @@ class AXI4LiteTarget(wiring.Component):
 
     def _read(self, m: Module) -> None:
         bus, registers = self.bus, self.registers
-        has_address = Signal()
-        m.d.comb += bus.arready.eq(~has_address & ~bus.rvalid)
+        # The way from all the registers takes a cycle of its own before it takes part in anything.
+        has_address, looks, looked, waits = Signal(), Signal(), Signal(), Signal()
+        found = Signal.like(registers.read_data, name="found", reset_less=True)
+        missing = Signal(reset_less=True)
+        answered = Signal()
+        m.d.comb += [
+            bus.arready.eq(~has_address & ~bus.rvalid),
+            answered.eq(looked & ~waits),
+        ]
+        m.d.sync += [
+            looks.eq(has_address & ~answered),
+            looked.eq(looks & ~answered),
+            waits.eq(registers.read_wait),
+            found.eq(registers.read_data),
+            missing.eq(registers.read_error),
+        ]
         with m.If(bus.arvalid & bus.arready):
             m.d.sync += [has_address.eq(1), registers.read_address.eq(bus.araddr)]
-        with m.If(has_address & ~registers.read_wait):
+        with m.If(answered):
             m.d.sync += [
                 has_address.eq(0),
                 bus.rvalid.eq(1),
-                bus.rdata.eq(Mux(registers.read_error, 0, registers.read_data)),
-                bus.rresp.eq(Mux(registers.read_error, Response.SLVERR, Response.OKAY)),
+                bus.rdata.eq(Mux(missing, 0, found)),
+                bus.rresp.eq(Mux(missing, Response.SLVERR, Response.OKAY)),
             ]
         with m.If(bus.rvalid & bus.rready):
             m.d.sync += bus.rvalid.eq(0)

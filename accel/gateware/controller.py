@@ -6,35 +6,48 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.decoder import Decoder
-from accel.gateware.execute import Execute, Fault
-from accel.gateware.fetch import Fetch
+from accel.gateware.execute import Execute
+from accel.gateware.fetch import TARGET_BITS, Fetch
 from accel.gateware.ports import TensorOperation, WritePort
 from accel.gateware.program import ProgramMemory
+from accel.gateware.rvfi import RetirementPort, RvfiSignature
+from accel.gateware.traps import Fault
 from accel.gateware.window import WindowPort
+from accel.isa import WINDOW_BASE
 
 __all__ = ["Controller"]
+
+_LARGEST = 1 << (TARGET_BITS - 2)
 
 
 class Controller(wiring.Component):
     """In-order core: two cycles of fetch, decode with register read, execute.
 
-    A program starts at address 0 and ends with TDONE or a fault. Registers x1 to x31 keep what the
-    last program left in them. A faulting instruction has no other effect. A store into code is seen
-    by instructions behind a FENCE.I or a taken jump.
+    A program starts at the first word of its memory and ends with TDONE, or with a trap while mtvec
+    names no handler. Registers x1 to x31 keep what the last program left in them, CSRs start anew.
+    A store into code is seen by instructions behind a FENCE.I or a taken jump. Machine mode only;
+    CSRs and traps: accel.riscv. MRET to an address outside the program memory finds nothing right
+    behind it.
 
     Parameters
     ----------
     program_bytes : int
-        Size of the program memory, a power of two, 1 KiB to 64 KiB.
+        Size of the program memory, a power of two, 1 KiB to 1 MiB.
     window_bytes : int
         Size of the memory behind `window`, a power of two, 2 KiB to 4 MiB.
+    base : int
+        First byte address of the program memory: a multiple of 4 MiB, not the window's.
     multiply : bool
         The M extension.
+    target : str
+        See Multiplier.
+    rvfi : bool
+        Add the port `rvfi`; nothing else changes.
 
     Members
     -------
     start : In(1)
-        Run from address 0.
+        Run from the first word.
     halt : In(1)
         Stop; wins over `start`.
     running : Out(1)
@@ -53,26 +66,47 @@ class Controller(wiring.Component):
     idle : In(4)
         Bit per engine: TWAIT need not wait. Must have fallen two cycles after the cycle in which a
         tensor operation was accepted; TWAIT and TREAD IDLE look at it from then on.
-    cycles : In(32)
-        What TREAD CYCLES returns.
+    interrupt : In(1)
+        Level; mip's MEIP.
     waits : Out(1)
         In a TWAIT.
     retired : Out(1)
-        An instruction was completed in the last cycle; TDONE counts, a faulting one does not.
+        An instruction was completed in the last cycle; TDONE counts, one that traps does not.
+    rvfi : Out(RvfiSignature)
+        With parameter `rvfi` only.
 
     Latency
     -------
     One cycle per instruction, but: taken backward branch and JAL 2; other taken branch, or a
     backward one not taken, 4; FENCE.I 4; JALR 5; load 3; store 2, more while the load engine writes
-    program memory; both longer by the window's time if they go there; shift 2; TREAD 2; mul* 8, div* and rem* 37; tensor operations until they are
-    accepted.
+    program memory; both longer by the window's time if they go there; shift 2; TREAD IDLE 2; mul* 8, div* and rem* 37; tensor operations
+    until they are accepted; CSR instructions, TREAD CYCLES and MRET 10 to 14, traps 14 to 18, up to 16 more at the
+    start of a program.
     """
 
-    def __init__(self, *, program_bytes: int, window_bytes: int, multiply: bool) -> None:
-        if not 1024 <= program_bytes <= 65536 or program_bytes & (program_bytes - 1):
+    def __init__(
+        self,
+        *,
+        program_bytes: int,
+        window_bytes: int,
+        multiply: bool,
+        target: str = "generic",
+        base: int = 0,
+        rvfi: bool = False,
+    ) -> None:
+        self._rvfi = rvfi
+        self._target = target
+        if not 1024 <= program_bytes <= _LARGEST or program_bytes & (program_bytes - 1):
             raise ValueError(
-                f"Program bytes must be a power of two from 1024 to 65536, not {program_bytes!r}"
+                f"Program bytes must be a power of two from 1024 to {_LARGEST}, "
+                f"not {program_bytes!r}"
             )
+        if base % (1 << TARGET_BITS) or not 0 <= base < 1 << 32 or base & WINDOW_BASE:
+            raise ValueError(
+                f"Base must be a multiple of {1 << TARGET_BITS:#x} below 2**32 without bit "
+                f"{WINDOW_BASE.bit_length() - 1}, not {base!r}"
+            )
+        self._base = base
         if not 2048 <= window_bytes <= 1 << 22 or window_bytes & (window_bytes - 1):
             raise ValueError(
                 f"Window bytes must be a power of two from 2048 to {1 << 22}, not {window_bytes!r}"
@@ -92,9 +126,10 @@ class Controller(wiring.Component):
                 "tensor": Out(stream.Signature(TensorOperation)),
                 "window": Out(WindowPort(self._window_width)),
                 "idle": In(4),
-                "cycles": In(32),
+                "interrupt": In(1),
                 "waits": Out(1),
                 "retired": Out(1),
+                **({"rvfi": Out(RvfiSignature())} if rvfi else {}),
             }
         )
 
@@ -105,7 +140,9 @@ class Controller(wiring.Component):
         m.submodules.execute = execute = Execute(
             address_width=self._address_width,
             window_width=self._window_width,
+            base=self._base,
             multiply=self._multiply,
+            target=self._target,
         )
         m.d.comb += [
             fetch.enable.eq(self.running),
@@ -117,21 +154,20 @@ class Controller(wiring.Component):
             execute.restart.eq(self.start),
             execute.data.eq(memory.core.data),
             execute.idle.eq(self.idle),
-            execute.cycles.eq(self.cycles),
+            execute.interrupt.eq(self.interrupt),
             self.done.eq(execute.done),
             self.exit_code.eq(execute.exit_code),
             self.waits.eq(execute.waits),
             self.retired.eq(execute.retired),
+            self.fault.eq(execute.fault),
         ]
-        # Far from where it is found to where it is recorded.
-        m.d.sync += self.fault.eq(execute.fault)
         wiring.connect(m, execute.write, memory.core.write)
         wiring.connect(m, wiring.flipped(self.program), memory.load)
         wiring.connect(m, wiring.flipped(self.tensor), execute.tensor)
         wiring.connect(m, wiring.flipped(self.window), execute.window)
         with m.If(self.start):
             m.d.sync += self.running.eq(1)
-        with m.If(self.halt | self.done | execute.fault.valid):
+        with m.If(self.halt | self.done | execute.stop):
             m.d.sync += self.running.eq(0)
         self._decode(m, fetch, execute)
         return m
@@ -156,7 +192,10 @@ class Controller(wiring.Component):
             execute.issue.valid.eq(fetch.instruction.valid & ~hold),
             fetch.instruction.ready.eq(execute.issue.ready & ~hold),
             issue.control.eq(control),
-            issue.bad.eq(control.illegal | control.ecall | control.ebreak | fetched.pc[-1]),
+            issue.bad.eq(
+                control.illegal | control.ecall | control.ebreak | fetched.pc[-1] | execute.pending
+            ),
+            issue.interrupted.eq(execute.pending),
             issue.subtract.eq(decoder.subtract),
             issue.word.eq(fetched.word[7:]),
             issue.pc.eq(fetched.pc),
@@ -176,9 +215,32 @@ class Controller(wiring.Component):
 
         a, b = register(fetched.word[15:20]), register(fetched.word[20:25])
         m.d.comb += [issue.data.eq(b), issue.a.eq(a)]
+        if self._rvfi:
+            self._show(m, fetch, execute, a, b)
         with m.If(decoder.a_is_pc):
-            m.d.comb += issue.a.eq(Cat(C(0, 2), fetched.pc))
+            m.d.comb += issue.a.eq(Cat(C(0, 2), fetched.pc) | self._base)
         with m.Elif(decoder.a_is_zero):
             m.d.comb += issue.a.eq(0)
         operand = Mux(decoder.b_is_immediate, decoder.immediate, b)
         m.d.comb += issue.b.eq(operand ^ decoder.subtract.replicate(32))
+
+    def _show(self, m: Module, fetch: Fetch, execute: Execute, a: Signal, b: Signal) -> None:
+        """Add the retirement port beside the pipeline."""
+        fetched = fetch.instruction
+        m.submodules.retirement = port = RetirementPort(
+            pc_width=self._address_width + 1, base=self._base
+        )
+        m.d.comb += [
+            port.issue.eq(fetched.valid & fetched.ready),
+            port.word.eq(fetched.payload.word),
+            port.pc.eq(fetched.payload.pc),
+            port.rs1.eq(a),
+            port.rs2.eq(b),
+            port.tap.eq(execute.tap),
+            port.write_back.valid.eq(execute.write_back.valid),
+            port.write_back.register.eq(execute.write_back.register),
+            port.write_back.data.eq(execute.write_back.data),
+            port.done.eq(execute.done),
+            port.restart.eq(self.start),
+        ]
+        wiring.connect(m, wiring.flipped(self.rvfi), port.rvfi)

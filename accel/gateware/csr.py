@@ -1,6 +1,6 @@
 """The control registers: AXI4-Lite window, run state, counters, interrupt."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -153,7 +153,7 @@ class ControlRegisters(wiring.Component):
         self._changes = Signal(name="counter_index_changes")
         self._shows = Signal(name="reads_counter")
         self._wait = port.read_wait
-        m.d.comb += [port.write_error.eq(1), port.read_error.eq(1)]
+        m.d.comb += port.write_error.eq(1)
         with m.Switch(write.address):
             for register in regmap.REGISTERS:
                 with m.Case(register.offset):
@@ -168,14 +168,18 @@ class ControlRegisters(wiring.Component):
                                 part = slice(8 * byte, 8 * byte + 8)
                                 with m.If(write.strobe[byte]):
                                     m.d.sync += values[register.name][part].eq(write.data[part])
-        with m.Switch(port.read_address):
-            for register in regmap.REGISTERS:
-                with m.Case(register.offset):
-                    m.d.comb += port.read_error.eq(0)
-                    if register.name in ("STAMP", "COUNTER"):
-                        m.d.comb += self._shows.eq(1)
-                    if register.name in values:
-                        m.d.comb += port.read_data.eq(values[register.name])
+        # A register that says which one is read: the way from there to the data is long.
+        reads = {r.name: Signal(name=f"reads_{r.name.lower()}") for r in regmap.REGISTERS}
+        for register in regmap.REGISTERS:
+            m.d.sync += reads[register.name].eq(port.read_address == register.offset)
+        found = Const(0, 32)
+        for name, value in values.items():
+            found = found | (value & reads[name].replicate(32))
+        m.d.comb += [
+            port.read_error.eq(~Cat(reads.values()).any()),
+            port.read_data.eq(found),
+            self._shows.eq(reads["STAMP"] | reads["COUNTER"]),
+        ]
         return control
 
     def _state(self, m: Module, control: Signal, values: dict[str, Signal]) -> Signal:

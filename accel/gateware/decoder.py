@@ -1,6 +1,6 @@
 """The controller's instruction decoder, made from the instruction table."""
 
-from amaranth.hdl import Array, Cat, Module, Signal, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -37,8 +37,11 @@ class Control(data.Struct):
     muldiv: unsigned(1)
     tensor: unsigned(1)  # TSET, TADD, TPUSH
     twait: unsigned(1)
-    tread: unsigned(1)
+    tread: unsigned(1)  # IDLE
     tdone: unsigned(1)
+    csr: unsigned(1)
+    mret: unsigned(1)
+    wfi: unsigned(1)
     slow: unsigned(1)  # the result is ready in the second phase, in a register
     several: unsigned(1)  # takes more than one phase
     writes: unsigned(1)  # has a destination register, not x0
@@ -59,13 +62,14 @@ class Decoder(wiring.Component):
     subtract : Out(1)
         The adder computes a - b: operand b is to be inverted.
     immediate : Out(32)
-        Of I, S and U formats; 4 for JAL, whose adder computes the return address.
+        Of I, S and U formats; 4 for JAL, whose adder computes the return address. Of CSR
+        instructions the value in the rs1 field, or 0: the adder passes their operand.
     a_is_pc, a_is_zero, b_is_immediate : Out(1)
         Operand sources; registers rs1 and rs2 otherwise.
     """
 
     def __init__(self, *, multiply: bool) -> None:
-        extensions = {"i", "tensor"} | ({"m"} if multiply else set())
+        extensions = {"i", "zicsr", "tensor"} | ({"m"} if multiply else set())
         self._instructions = [i for i in riscv.INSTRUCTIONS.values() if i.extension in extensions]
         super().__init__(
             {
@@ -93,6 +97,11 @@ class Decoder(wiring.Component):
         load, store = self._opcode(riscv.LOAD), self._opcode(riscv.STORE)
         lui, auipc = self._opcode(riscv.LUI), self._opcode(riscv.AUIPC)
         op_imm, op = self._opcode(riscv.OP_IMM), self._opcode(riscv.OP)
+        system = self._opcode(riscv.SYSTEM)
+        # TREAD CYCLES reads mcycle.
+        reads_cycles = self._is("tread") & (self.word[15:20] == int(isa.StatusWord.CYCLES))
+        csr = (system & funct3.any()) | reads_cycles
+        zimm = system & funct3[2]
         computes = op_imm | (op & ~self.word[25])
         # Within a legal opcode a few bits tell the rest apart: `illegal` overrides all.
         m.d.comb += [
@@ -111,40 +120,47 @@ class Decoder(wiring.Component):
             c.muldiv.eq(op & self.word[25]),
             c.tensor.eq(self._is("tset", "tadd", "tpush")),
             c.twait.eq(self._is("twait")),
-            c.tread.eq(self._is("tread")),
+            c.tread.eq(self._is("tread") & ~reads_cycles),
             c.tdone.eq(self._is("tdone")),
-            c.slow.eq(c.shift | c.muldiv | c.tread | c.jalr),
+            c.csr.eq(csr),
+            c.mret.eq(self._is("mret")),
+            c.wfi.eq(self._is("wfi")),
+            c.slow.eq(c.shift | c.muldiv | c.tread | c.jalr | csr | c.mret),
             c.several.eq(c.slow | load | store),
             c.writes.eq(
-                (lui | auipc | c.jal | c.jalr | load | op_imm | op | c.tread)
+                (lui | auipc | c.jal | c.jalr | load | op_imm | op | c.tread | csr)
                 & self.word[7:12].any()
             ),
             self.subtract.eq(c.branch | c.compare | (op & self.word[30] & (funct3 == 0))),
             self.a_is_pc.eq(auipc | c.jal),
-            self.a_is_zero.eq(lui),
-            self.b_is_immediate.eq(lui | auipc | c.jal | c.jalr | load | store | op_imm),
+            self.a_is_zero.eq(lui | zimm),
+            self.b_is_immediate.eq(lui | auipc | c.jal | c.jalr | load | store | op_imm | csr),
         ]
         with m.If(computes):
             with m.Switch(funct3):
                 for value, operation in ((4, Logic.XOR), (6, Logic.OR), (7, Logic.AND)):
                     with m.Case(value):
                         m.d.comb += c.logic.eq(operation)
-        self._immediate(m, upper=lui | auipc, store=store, jal=c.jal)
+        self._immediate(m, upper=lui | auipc, store=store, jal=c.jal, csr=csr)
         return m
 
-    def _immediate(self, m: Module, *, upper: Signal, store: Signal, jal: Signal) -> None:
+    def _immediate(
+        self, m: Module, *, upper: Signal, store: Signal, jal: Signal, csr: Signal
+    ) -> None:
         word = self.word
         low = Signal(12)
         with m.If(jal):
             m.d.comb += low.eq(4)
         with m.Elif(store):
             m.d.comb += low.eq(Cat(word[7:12], word[25:32]))
+        with m.Elif(csr):
+            m.d.comb += low.eq(Mux(word[14], word[15:20], 0))
         with m.Elif(~upper):
             m.d.comb += low.eq(word[20:32])
         high = Signal(20)
         with m.If(upper):
             m.d.comb += high.eq(word[12:32])
-        with m.Elif(~jal):
+        with m.Elif(~jal & ~csr):
             m.d.comb += high.eq(word[31].replicate(20))
         m.d.comb += self.immediate.eq(Cat(low, high))
 

@@ -1,4 +1,4 @@
-"""The controller's execute stage: results, memory access, jumps, tensor operations, faults."""
+"""The controller's execute stage: results, memory access, jumps, tensor operations, traps."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -11,26 +11,15 @@ from accel.gateware.fetch import TARGET_BITS
 from accel.gateware.muldiv import MultiplyDivide
 from accel.gateware.ports import TensorOperation
 from accel.gateware.program import ProgramPort
+from accel.gateware.rvfi import TapLayout
+from accel.gateware.traps import Fault, TrapLayout, TrapUnit
 from accel.gateware.window import WindowPort
-from accel.isa import WINDOW_BASE, StatusWord
-from accel.regmap import Cause
+from accel.isa import WINDOW_BASE
+from accel.riscv import INTERRUPT, Trap
 
 __all__ = ["Execute", "Fault", "IssueLayout"]
 
 _WINDOW_BIT = WINDOW_BASE.bit_length() - 1
-
-
-class Fault(data.Struct):
-    """Why a program stopped.
-
-    `address` is the target of a bad jump, load or store, and equals `pc` for all other causes. `pc`
-    is the instruction's; for FETCH_FAULT it is where there is no instruction.
-    """
-
-    valid: unsigned(1)
-    cause: Cause
-    address: unsigned(32)
-    pc: unsigned(32)
 
 
 class IssueLayout(data.StructLayout):
@@ -44,7 +33,8 @@ class IssueLayout(data.StructLayout):
     Members
     -------
     control : Control
-    bad : 1 bit; it faults whatever its operands are
+    bad : 1 bit; it traps whatever its operands are
+    interrupted : 1 bit; the interrupt is taken in its place
     subtract : 1 bit; `b` is inverted
     word : instruction bits 31:7
     a, b : operands of the adder
@@ -57,6 +47,7 @@ class IssueLayout(data.StructLayout):
             {
                 "control": Control,
                 "bad": unsigned(1),
+                "interrupted": unsigned(1),
                 "subtract": unsigned(1),
                 "word": unsigned(25),
                 "a": unsigned(32),
@@ -78,14 +69,18 @@ class Execute(wiring.Component):
         Bits of a word address of the program memory.
     window_width : int
         Bits of a word address in the scratchpad's window.
+    base : int
+        First byte address of the program memory.
     multiply : bool
+    target : str
+        See Multiplier.
 
     Members
     -------
     enable : In(1)
         While low, nothing is executed.
     restart : In(1)
-        Redirect to address 0.
+        Redirect to the first word, with the CSRs at their values at start.
     issue : In(stream.Signature(IssueLayout))
     write_back : Out({valid, forward, register, data})
         `valid`: the instruction completes in this cycle and `data` is its result. `forward` is high
@@ -100,12 +95,30 @@ class Execute(wiring.Component):
         Stores, as in ProgramPort.
     storing : Out(1)
         High while `write` may be valid.
+    interrupt : In(1)
+        As in Controller.
+    pending : Out(1)
+        An instruction issued now is to be `interrupted`.
+    stop : Out(1)
+        One cycle: a trap without a handler; `fault` follows.
+    tap : Out(TapLayout)
+        For RetirementPort.
     window : Out(WindowPort)
-    tensor, idle, cycles, done, exit_code, fault, waits, retired
+    tensor, idle, done, exit_code, fault, waits, retired
         As in Controller.
     """
 
-    def __init__(self, *, address_width: int, window_width: int, multiply: bool) -> None:
+    def __init__(
+        self,
+        *,
+        address_width: int,
+        window_width: int,
+        base: int,
+        multiply: bool,
+        target: str = "generic",
+    ) -> None:
+        self._target = target
+        self._base = base
         self._width = address_width
         self._window_width = window_width
         self._multiply = multiply
@@ -125,10 +138,13 @@ class Execute(wiring.Component):
                 "data": In(32),
                 "write": ProgramPort(address_width).members["write"],
                 "storing": Out(1),
+                "interrupt": In(1),
+                "pending": Out(1),
+                "stop": Out(1),
+                "tap": Out(TapLayout()),
                 "window": Out(WindowPort(window_width)),
                 "tensor": Out(stream.Signature(TensorOperation)),
                 "idle": In(4),
-                "cycles": In(32),
                 "done": Out(1),
                 "exit_code": Out(32),
                 "fault": Out(Fault),
@@ -149,14 +165,19 @@ class Execute(wiring.Component):
         active = Signal()
         complete = Signal()
         taken = Signal()
+        # From the cycle after a trap until its handler is known: nothing has an effect.
+        trapping = Signal()
         c = x.control
 
         m.submodules.alu = alu = Alu()
         m.submodules.aligner = aligner = Aligner()
+        m.submodules.traps = traps = TrapUnit(
+            address_width=self._width, base=self._base, multiply=self._multiply
+        )
         first = active & ~second & ~third
         funct3 = x.word[5:8]
         m.d.comb += [
-            active.eq(valid & ~self.redirect.valid & ~x.bad),
+            active.eq(valid & ~self.redirect.valid & ~trapping & ~x.bad),
             alu.a.eq(x.a),
             alu.b.eq(x.b),
             alu.subtract.eq(x.subtract),
@@ -165,7 +186,7 @@ class Execute(wiring.Component):
             taken.eq(Mux(funct3[2], alu.less, alu.equal) ^ funct3[0]),
         ]
         settled = self._tensor(m, x, active)
-        first_over, slow_result = self._slow(m, x, first, settled)
+        first_over, slow_result = self._slow(m, x, first, settled, traps)
         bad_address = self._memory(m, x, aligner, address)
         in_window = address[_WINDOW_BIT]
         remote = active & second & (c.load | c.store) & in_window
@@ -174,23 +195,31 @@ class Execute(wiring.Component):
         loaded = active & second & c.load & (~in_window | answered)
         bad_target = x.target[1] | x.target[self._width + 2 :].any()
         bad_jump = bad_target & (c.jal | (c.branch & taken))
-        fault = valid & ~self.redirect.valid & (x.bad | bad_jump | (second & bad_address))
-        self._report(m, x, address, fault, second, aligner.misaligned)
+        fault = Signal()
+        m.d.comb += fault.eq(
+            valid
+            & ~self.redirect.valid
+            & ~trapping
+            & (x.bad | bad_jump | (second & bad_address) | (first & traps.bad))
+        )
+        entering = self._trap(m, x, traps, address, fault, trapping, first, second, aligner)
 
         with m.If(c.several):
             m.d.comb += complete.eq(third | (second & ~c.load & (~c.store | stored)))
         with m.Else():
             engines_idle = settled & (self._idle | ~x.word[8:12]).all()
-            m.d.comb += complete.eq((~c.tensor | self.tensor.ready) & (~c.twait | engines_idle))
+            m.d.comb += complete.eq(
+                (~c.tensor | self.tensor.ready) & (~c.twait | engines_idle) & (~c.wfi | traps.wake)
+            )
         m.d.comb += [
             self.issue.ready.eq(~valid | complete | self.redirect.valid),
-            # Of instructions that write, these can fault after decode.
+            # Of instructions that write, these can trap after decode.
             self.write_back.valid.eq(
                 active
                 & Mux(
                     c.several,
-                    third | (second & ~c.load & ~(c.jalr & bad_address)),
-                    ~(c.jal & bad_target),
+                    third | (second & ~c.load & ~(c.jalr & address[1])),
+                    ~(c.jal & x.target[1]),
                 )
                 & c.writes
             ),
@@ -209,9 +238,13 @@ class Execute(wiring.Component):
             self.waits.eq(active & c.twait),
             self.exit_code.eq(x.a),
         ]
+        # A jump that leaves the memory is complete when what it finds there traps.
+        leaves = (c.jal | c.branch | c.jalr) & ~Mux(c.jalr, address[1], x.target[1])
+        retire = active & complete & (~fault | leaves)
+        self._tap(m, x, aligner, address, slow, retire, fault, taken, entering)
         m.d.sync += [
-            self.retired.eq(active & complete & ~fault),
-            slow.eq(Mux(first, slow_result, 0)),
+            self.retired.eq(retire),
+            slow.eq(_only(first, slow_result) | _only(traps.done, traps.data)),
             aligner.word.eq(
                 _only(loaded & ~in_window, self.data)
                 | _only(loaded & in_window, self.window.response.data)
@@ -219,18 +252,88 @@ class Execute(wiring.Component):
             second.eq(
                 active
                 & ~complete
+                & ~(first & traps.bad)
                 & ((first & c.several & first_over) | (second & c.store) | (remote & ~answered))
             ),
             third.eq(loaded),
         ]
-        with m.If(~second):
+        with m.If(~second & ~trapping):
             m.d.sync += address.eq(alu.sum)
         with m.If(self.issue.ready):
             m.d.sync += [x.eq(self.issue.payload), valid.eq(self.issue.valid)]
-        with m.If(~self.enable | self.redirect.valid | fault | self.done):
+        with m.If(~self.enable | self.redirect.valid | self.done):
             m.d.sync += valid.eq(0)
-        self._redirect(m, x, address, active & ~fault, second, taken)
+        self._redirect(m, x, address, slow, active, second, taken, entering)
         return m
+
+    def _trap(
+        self,
+        m: Module,
+        x: data.View,
+        traps: TrapUnit,
+        address: Signal,
+        fault: Signal,
+        trapping: Signal,
+        first: Signal,
+        second: Signal,
+        aligner: Aligner,
+    ) -> Signal:
+        """Join the unit; note why an instruction traps; return when to enter the handler."""
+        c = x.control
+        entering = Signal()
+        m.d.sync += entering.eq(traps.done & trapping)
+        with m.If(fault):
+            m.d.sync += trapping.eq(1)
+        with m.If(entering | ~self.enable | self.restart):
+            m.d.sync += trapping.eq(0)
+        m.d.comb += [
+            traps.restart.eq(self.restart),
+            traps.running.eq(self.enable),
+            traps.retired.eq(self.retired),
+            traps.interrupt.eq(self.interrupt),
+            traps.access.eq(first & c.csr),
+            traps.mret.eq(first & c.mret),
+            traps.trap.eq(trapping & ~entering),
+            traps.number.eq(x.word[13:25]),
+            traps.operation.eq(x.word[5:7]),
+            # CSRRW always writes, the others unless their field is 0.
+            traps.writes.eq((x.word[5:7] == 1) | x.word[8:13].any()),
+            traps.value.eq(address),
+            self.pending.eq(traps.pending),
+            self.stop.eq(traps.stop),
+            self.fault.eq(traps.fault),
+        ]
+        cause = Signal(TrapLayout(len(x.pc)))
+        m.d.comb += traps.cause.eq(cause)
+        access = c.load | c.store
+        with m.If(~trapping):
+            m.d.sync += [
+                cause.interrupt.eq(x.interrupted),
+                cause.pc.eq(x.pc),
+                cause.target.eq(x.target),
+                cause.from_pc.eq(x.pc[-1] & ~x.interrupted),
+                cause.from_address.eq(~x.bad & (access | c.jalr)),
+                cause.from_target.eq(~x.bad & (c.branch | c.jal)),
+                cause.jump.eq(
+                    ~x.bad & ((c.jalr & ~address[1]) | ((c.branch | c.jal) & ~x.target[1]))
+                ),
+            ]
+            with m.If(x.interrupted):
+                m.d.sync += cause.code.eq(INTERRUPT & 15)
+            with m.Elif(x.bad & x.pc[-1]):
+                m.d.sync += cause.code.eq(Trap.FETCH_FAULT)
+            with m.Elif(x.bad & c.ecall):
+                m.d.sync += cause.code.eq(Trap.ENVIRONMENT_CALL)
+            with m.Elif(x.bad & c.ebreak):
+                m.d.sync += cause.code.eq(Trap.BREAKPOINT)
+            with m.Elif(x.bad | c.csr):
+                m.d.sync += cause.code.eq(Trap.ILLEGAL_INSTRUCTION)
+            with m.Elif(access):
+                m.d.sync += cause.code.eq(Cat(~aligner.misaligned, c.store, 1))
+            with m.Else():
+                misaligned = Mux(c.jalr, address[1], x.target[1])
+                m.d.sync += cause.code.eq(~misaligned)
+        return entering
 
     def _tensor(self, m: Module, x: data.View, active: Signal) -> Signal:
         """Offer tensor operations; return whether `_idle` has seen the last one."""
@@ -251,27 +354,25 @@ class Execute(wiring.Component):
         return ~recent.any()
 
     def _slow(
-        self, m: Module, x: data.View, first: Signal, settled: Signal
+        self, m: Module, x: data.View, first: Signal, settled: Signal, traps: TrapUnit
     ) -> tuple[Signal, Signal]:
-        """Return when the first phase is over, and the results that pass through a register."""
+        """Return when the first phase is over, and the results that pass through a register.
+
+        The trap unit's are added to them.
+        """
         c = x.control
         m.submodules.shifter = shifter = Shifter()
-        reads_idle = x.word[8] == StatusWord.IDLE
-        link = Cat(C(0, 2), (x.pc + 1)[: self._width + 1])
+        link = Cat(C(0, 2), (x.pc + 1)[: self._width + 1]) | self._base
         m.d.comb += [
             shifter.value.eq(x.a),
             shifter.amount.eq(x.b[:5]),
             shifter.right.eq(x.word[7]),
             shifter.arithmetic.eq(x.word[23]),
         ]
-        over = ~(c.tread & reads_idle) | settled
-        result = (
-            _only(c.shift, shifter.result)
-            | _only(c.tread, Mux(reads_idle, self._idle, self.cycles))
-            | _only(c.jalr, link)
-        )
+        over = (~c.tread | settled) & (~(c.csr | c.mret) | traps.done)
+        result = _only(c.shift, shifter.result) | _only(c.tread, self._idle) | _only(c.jalr, link)
         if self._multiply:
-            m.submodules.muldiv = muldiv = MultiplyDivide()
+            m.submodules.muldiv = muldiv = MultiplyDivide(target=self._target)
             started = Signal()
             m.d.sync += started.eq(first & c.muldiv & ~muldiv.done)
             m.d.comb += [
@@ -298,12 +399,14 @@ class Execute(wiring.Component):
             self.write.payload.mask.eq(aligner.mask),
         ]
         program, window = self._width + 2, self._window_width + 2
-        no_code = address[program:].any()
-        # A bit of their own tells the memories apart; it counts for none of the two.
+        no_code = address[program:] != self._base >> program
+        # A bit of their own tells the memories apart.
         both = max(program, window)
-        beyond = address[both:_WINDOW_BIT].any() | address[_WINDOW_BIT + 1 :].any()
-        no_data = beyond | Mux(
-            address[_WINDOW_BIT], address[window:both].any(), address[program:both].any()
+        in_window = address[_WINDOW_BIT]
+        no_data = (
+            (address[both:] != Mux(in_window, WINDOW_BASE >> both, self._base >> both))
+            | (in_window & address[window:both].any())
+            | (~in_window & address[program:both].any())
         )
         return Mux(
             c.jalr, no_code | address[1], (c.load | c.store) & (no_data | aligner.misaligned)
@@ -340,64 +443,76 @@ class Execute(wiring.Component):
         m: Module,
         x: data.View,
         address: Signal,
-        good: Signal,
+        slow: Signal,
+        active: Signal,
         second: Signal,
         taken: Signal,
+        entering: Signal,
     ) -> None:
         c = x.control
         pc = self.redirect.pc
         m.d.sync += self.redirect.valid.eq(
             self.restart
-            | (good & ((c.branch & (taken ^ x.predicted)) | c.fence_i | (c.jalr & second)))
+            | entering
+            | (
+                active
+                & (
+                    (c.branch & (taken ^ x.predicted))
+                    | c.fence_i
+                    | (second & (c.jalr | c.csr | c.mret))
+                )
+            )
         )
+        # Where there is no program memory, the highest bit says so.
+        outside = slow[self._width + 2 :] != self._base >> (self._width + 2)
         with m.If(self.restart):
             m.d.sync += pc.eq(0)
+        with m.Elif(entering | c.mret):
+            m.d.sync += pc.eq(Cat(slow[2 : self._width + 2], outside))
         with m.Elif(c.jalr):
             m.d.sync += pc.eq(address[2 : self._width + 2])
-        with m.Elif(c.fence_i | x.predicted):
+        with m.Elif(c.fence_i | c.csr | x.predicted):
             m.d.sync += pc.eq(x.pc + 1)
         with m.Else():
             m.d.sync += pc.eq(x.target[2 : self._width + 2])
 
-    def _report(
+    def _tap(
         self,
         m: Module,
         x: data.View,
+        aligner: Aligner,
         address: Signal,
+        slow: Signal,
+        retire: Signal,
         fault: Signal,
-        second: Signal,
-        misaligned: Signal,
+        taken: Signal,
+        entering: Signal,
     ) -> None:
-        """Drive `fault`; see Fault for what its members mean."""
-        c = x.control
-        report = self.fault
-        here = Cat(C(0, 2), x.pc)
-        m.d.comb += [report.valid.eq(fault), report.address.eq(here), report.pc.eq(here)]
-        with m.If(x.bad):
-            with m.If(x.pc[-1]):
-                m.d.comb += report.cause.eq(Cause.FETCH_FAULT)
-            with m.Elif(c.illegal):
-                m.d.comb += report.cause.eq(Cause.ILLEGAL_INSTRUCTION)
-            with m.Elif(c.ebreak):
-                m.d.comb += report.cause.eq(Cause.BREAKPOINT)
-            with m.Else():
-                m.d.comb += report.cause.eq(Cause.ENVIRONMENT_CALL)
-        with m.Elif(c.load | c.store):
-            m.d.comb += report.address.eq(address)
-            with m.If(misaligned):
-                m.d.comb += report.cause.eq(Cause.MISALIGNED)
-            with m.Else():
-                m.d.comb += report.cause.eq(Mux(c.load, Cause.LOAD_FAULT, Cause.STORE_FAULT))
+        """Drive `tap`; the hardware is the same without it."""
+        c, tap = x.control, self.tap
+        region = self._base >> (self._width + 2)
+        outside = slow[self._width + 2 :] != region
+        m.d.comb += [
+            tap.retire.eq(retire),
+            tap.trap.eq(fault),
+            tap.interrupted.eq(x.interrupted),
+            tap.entering.eq(entering),
+            tap.handler.eq(slow),
+            tap.load.eq(c.load),
+            tap.store.eq(c.store),
+            tap.address.eq(address),
+            tap.mask.eq(aligner.mask),
+            tap.loaded.eq(aligner.word),
+            tap.stored.eq(aligner.bytes),
+        ]
+        with m.If(c.jalr):
+            m.d.comb += tap.next.eq(Cat(0, address[1:]))
+        with m.Elif(c.mret):
+            m.d.comb += tap.next.eq(Cat(slow[: self._width + 2], outside) | self._base)
+        with m.Elif(c.jal | (c.branch & taken)):
+            m.d.comb += tap.next.eq(x.target.as_signed() + self._base)
         with m.Else():
-            target = Signal(32)
-            m.d.comb += [
-                target.eq(Mux(c.jalr, Cat(0, address[1:]), x.target)),
-                report.address.eq(target),
-            ]
-            with m.If(target[1]):
-                m.d.comb += report.cause.eq(Cause.MISALIGNED)
-            with m.Else():
-                m.d.comb += [report.cause.eq(Cause.FETCH_FAULT), report.pc.eq(target)]
+            m.d.comb += tap.next.eq((Cat(C(0, 2), x.pc) | self._base) + 4)
 
 
 def _only(select: Signal, value: Signal) -> Signal:

@@ -187,7 +187,9 @@ def configuration_header(config: Config, bus: str) -> str:
     return "\n".join(lines)
 
 
-def emit_accelerator(config: Config, *, bus: str = "axi4", name: str = "systolite") -> str:
+def emit_accelerator(
+    config: Config, *, bus: str = "axi4", name: str = "systolite", rvfi: bool = False
+) -> str:
     """Return the whole accelerator as one Verilog-2005 file.
 
     Parameters
@@ -197,6 +199,8 @@ def emit_accelerator(config: Config, *, bus: str = "axi4", name: str = "systolit
         One of `BUSES`.
     name : str
         Top module; all other modules' names start with it.
+    rvfi : bool
+        Add the controller's retirement port; all else stays as it is.
 
     Members
     -------
@@ -208,6 +212,8 @@ def emit_accelerator(config: Config, *, bus: str = "axi4", name: str = "systolit
         AXI4-Lite control registers (docs/registers.md).
     m_axi_*
         AXI4 memory port.
+    rvfi_*
+        RISC-V formal interface of the controller, with `rvfi`.
 
     Raises
     ------
@@ -219,4 +225,6 @@ def emit_accelerator(config: Config, *, bus: str = "axi4", name: str = "systolit
     if bus not in BUSES:
         raise AccelError(f"unknown bus {bus}: use {', '.join(BUSES)}")
     _check_name(name)
-    return emit_verilog(Accelerator(config), name=name, header=configuration_header(config, bus))
+    return emit_verilog(
+        Accelerator(config, rvfi=rvfi), name=name, header=configuration_header(config, bus)
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from amaranth.hdl import Module, Shape, ShapeLike, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -85,22 +85,33 @@ class LoopNest(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         levels = len(self._widths)
-        advance = Signal(levels)  # one-hot: the level that a step would advance
+        advance = Signal(levels, init=1)  # one-hot: the level that a step would advance
         inner_last = [self.last[:i].all() if i else 1 for i in range(levels)]
-        for i in range(levels - 1):
-            m.d.comb += advance[i].eq(inner_last[i] & ~self.last[i])
-        m.d.comb += advance[levels - 1].eq(inner_last[levels - 1])
+        following = Signal(levels)  # `last` after a load or step
 
         for i, width in enumerate(self._widths):
-            # Iterations left after the current one: `last` is then a registered flag.
+            # Iterations left with the current one; `last` is a register that says when it is 1.
             left = Signal(width, name=f"left{i}")
             count = self.counts[f"c{i}"]
+            one, only = Signal(name=f"one_left{i}"), Signal(name=f"only{i}")
+            m.d.comb += [one.eq(left == 2), only.eq(count == 1)]
             restart = Signal(name=f"restart{i}")
-            m.d.comb += restart.eq(self.load | (self.step & inner_last[i] & self.last[i]))
+            m.d.comb += restart.eq(self.load | (inner_last[i] & self.last[i]))
             with m.If(restart):
-                m.d.sync += [left.eq(count - 1), self.last[i].eq(count == 1)]
-            with m.Elif(self.step & advance[i]):
-                m.d.sync += [left.eq(left - 1), self.last[i].eq(left == 1)]
+                m.d.comb += following[i].eq(only)
+            with m.Elif(inner_last[i]):
+                m.d.comb += following[i].eq(one)
+            with m.Else():
+                m.d.comb += following[i].eq(self.last[i])
+            with m.If(self.load | (self.step & inner_last[i])):
+                m.d.sync += left.eq(Mux(restart, count, left - 1))
+
+        # A register like `last`, so that a step's way to the values is short.
+        ahead = [
+            following[:i].all() & (~following[i] if i < levels - 1 else 1) for i in range(levels)
+        ]
+        with m.If(self.load | self.step):
+            m.d.sync += [self.last.eq(following), advance.eq(Cat(*ahead))]
 
         for name, shape in self._shapes.items():
             value = self.values[name]

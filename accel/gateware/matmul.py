@@ -45,6 +45,7 @@ class MatmulEngine(wiring.Component):
     -------
     command : In(stream.Signature(CommandLayout(MATMUL)))
         Counts are at least 1; pixels at most `acc_depth`; tiles at most what `weight_words` hold.
+        The fields stand in the cycle before a command comes on offer, as a CommandQueue's do.
     complete : Out(Completion)
         In command order; a read accepted in the next cycle sees the sums.
     busy : Out(1)

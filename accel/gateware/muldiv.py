@@ -4,11 +4,18 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.multiplier import Multiplier
+
 __all__ = ["MultiplyDivide"]
 
 
 class MultiplyDivide(wiring.Component):
     """Multiply, divide and remainder of RV32M.
+
+    Parameters
+    ----------
+    target : str
+        See Multiplier.
 
     Members
     -------
@@ -28,13 +35,19 @@ class MultiplyDivide(wiring.Component):
     From `start` to `done`: multiplications 6 cycles, divisions and remainders 35.
     """
 
-    start: In(1)
-    a: In(32)
-    b: In(32)
-    funct3: In(3)
-    cancel: In(1)
-    done: Out(1)
-    result: Out(32)
+    def __init__(self, *, target: str = "generic") -> None:
+        self._target = target
+        super().__init__(
+            {
+                "start": In(1),
+                "a": In(32),
+                "b": In(32),
+                "funct3": In(3),
+                "cancel": In(1),
+                "done": Out(1),
+                "result": Out(32),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -52,16 +65,17 @@ class MultiplyDivide(wiring.Component):
         b_sign = self.b[31] & ~self.funct3[1]
         # One-hot position of the partial product that enters the operand registers.
         step = Signal(6)
-        a_half = Signal(signed(17))
-        b_half = Signal(signed(17))
-        product = Signal(signed(34))
+        m.submodules.multiplier = multiplier = Multiplier(a_bits=17, b_bits=17, target=self._target)
+        product = multiplier.product
         total = Signal(signed(35))
         low = Signal(32)
         m.d.sync += [
             step.eq(Cat(self.start & ~self.funct3[2], step[:-1])),
-            a_half.eq(Mux(step[1] | step[2], Cat(self.a[16:], a_sign), self.a[:16])),
-            b_half.eq(Mux(step[0] | step[2], Cat(self.b[16:], b_sign), self.b[:16])),
-            product.eq(a_half * b_half),
+        ]
+        m.d.comb += [
+            multiplier.a.eq(Mux(step[1] | step[2], Cat(self.a[16:], a_sign), self.a[:16])),
+            multiplier.b.eq(Mux(step[0] | step[2], Cat(self.b[16:], b_sign), self.b[:16])),
+            multiplier.b_enable.eq(1),
         ]
         # step[1]: low * low is in `product`; [2], [3]: the mixed ones; [4]: high * high.
         shift = step[2] | step[4]

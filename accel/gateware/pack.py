@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from accel.config import slot_bytes
 from accel.gateware.ports import ReadPort
 from accel.gateware.rows import ChipRow
+from accel.gateware.skid import SkidBuffer
 
 __all__ = ["BeatPacker", "WordReader"]
 
@@ -62,7 +63,7 @@ class WordReader(wiring.Component):
 
     Latency
     -------
-    Two cycles from a row to its first request and one from a response to the word; one word per
+    Three cycles from a row to its first request and one from a response to the word; one word per
     cycle, also from row to row.
     """
 
@@ -87,7 +88,10 @@ class WordReader(wiring.Component):
         row = Signal(self.row_layout)  # the words of it that are to come
         free = Signal(range(_WORDS_AHEAD + 1), init=_WORDS_AHEAD)
         room = Signal(init=1)  # some are free
-        request = self.scratchpad.request
+        # Cuts the scratchpad's ready, which hangs on all its readers, from the counters.
+        m.submodules.requests = requests = SkidBuffer(shape=len(self.scratchpad.request.payload))
+        wiring.connect(m, requests.output, wiring.flipped(self.scratchpad.request))
+        request = requests.input
         response = self.scratchpad.response
 
         accepted = Signal()

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.fifo import Fifo
 from accel.gateware.ports import CommandLayout
 from accel.isa import Command
 
@@ -56,7 +56,8 @@ class CommandQueue(wiring.Component):
 
     Latency
     -------
-    Two cycles from an entry to its effect; one entry per cycle.
+    Two cycles from an entry to its effect, also from a token to the command that waits for it; one
+    entry per cycle, but a push directly behind another one takes two.
     """
 
     def __init__(
@@ -79,20 +80,14 @@ class CommandQueue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.fifo = fifo = SyncFIFO(
-            width=len(self.entries.payload.as_value()), depth=self._depth
-        )
+        m.submodules.fifo = fifo = Fifo(shape=QueueEntry, depth=self._depth)
+        wiring.connect(m, wiring.flipped(self.entries), fifo.input)
         head = Signal(QueueEntry)
         head_valid = Signal()
         head_ready = Signal()
-        m.d.comb += [
-            fifo.w_data.eq(self.entries.payload),
-            fifo.w_en.eq(self.entries.valid),
-            self.entries.ready.eq(fifo.w_rdy),
-            fifo.r_en.eq(~head_valid | head_ready),
-        ]
-        with m.If(fifo.r_en):
-            m.d.sync += [head.eq(fifo.r_data), head_valid.eq(fifo.r_rdy)]
+        m.d.comb += fifo.output.ready.eq(~head_valid | head_ready)
+        with m.If(fifo.output.ready):
+            m.d.sync += [head.eq(fifo.output.payload), head_valid.eq(fifo.output.valid)]
 
         wait_mask, post_mask, stamp = head.a[0:4], head.a[4:8], head.a[8]
         own = 1 << int(self._command.engine)
@@ -100,6 +95,13 @@ class CommandQueue(wiring.Component):
         m.d.comb += ready_mask.eq((self.available & ~own) | (Mux(self.engine_busy, 0, own)))
         with m.If(head_valid & head.push):
             m.d.comb += self.missing.eq(wait_mask & ~ready_mask)
+        # Whether the head is a push that may go, a cycle ahead: what it waits for comes from far
+        # away. Nothing but its going takes away what has come, so after a push it begins anew.
+        granted, pushes = Signal(), Signal()
+        entry = fifo.output.payload
+        next_granted = self._grants(entry, ready_mask) & fifo.output.valid
+        held_granted = self._grants(head, ready_mask) & head_valid
+        m.d.sync += granted.eq(~pushes & Mux(fifo.output.ready, next_granted, held_granted))
         output_free = Signal()
         m.d.comb += output_free.eq(~self.command.valid | self.command.ready)
         with m.If(self.command.ready):
@@ -120,17 +122,22 @@ class CommandQueue(wiring.Component):
                                 low.eq(Mux(head.add, low, 0) + head.a),
                                 high.eq(Mux(head.add, high, 0) + head.b),
                             ]
-        with m.Elif(head_valid & output_free & (wait_mask & ~ready_mask == 0)):
-            # The self bit must see the command just taken as busy.
-            with m.If(~((wait_mask & own).any() & self.command.valid)):
-                m.d.comb += [head_ready.eq(1), self.take.eq(wait_mask & ~own)]
-                m.d.sync += [
-                    self.command.valid.eq(1),
-                    self.command.payload.post.eq(post_mask),
-                    self.command.payload.stamp.eq(stamp),
-                ]
-        m.d.comb += self.empty.eq(~fifo.r_rdy & ~head_valid & ~self.command.valid)
+        with m.Elif(granted & output_free):
+            m.d.comb += [head_ready.eq(1), pushes.eq(1), self.take.eq(wait_mask & ~own)]
+            m.d.sync += [
+                self.command.valid.eq(1),
+                self.command.payload.post.eq(post_mask),
+                self.command.payload.stamp.eq(stamp),
+            ]
+        m.d.comb += self.empty.eq(~fifo.output.valid & ~head_valid & ~self.command.valid)
         return m
+
+    def _grants(self, entry: data.View, ready_mask: Signal) -> Value:
+        """Whether an entry is a push and has all that it waits for."""
+        wait_mask = entry.a[0:4]
+        own = wait_mask[int(self._command.engine)]
+        # The self bit must see a command on offer as busy.
+        return entry.push & ((wait_mask & ~ready_mask) == 0) & ~(own & self.command.valid)
 
     def _register_widths(self) -> list[int]:
         """Return the bits that each register needs; sums are modulo, so lower bits are enough."""

@@ -38,7 +38,8 @@ class Scratchpad(wiring.Component):
         The first readers; `request.ready` is always high: they must not meet in a bank.
     vector, store : In(ReadPort)
         The other readers, in order of priority. The response comes SCRATCHPAD_LATENCY (3) cycles
-        after the request is accepted, on every port.
+        after the request is accepted, on every port; it leaves the memories' output registers and
+        goes through the selection of the bank.
     result, load : In(WritePort)
         Writers, in order of priority; `result.request.ready` is always high. `load` writes whole
         words. A write can be read by a request accepted two cycles later.
@@ -125,8 +126,8 @@ class Scratchpad(wiring.Component):
         for name, client in zip(names, readers, strict=True):
             bank, _ = split(client.request.payload)
             accepted = client.request.valid & client.request.ready
-            # One stage for the memory, one for its output register, one for the selection.
-            for stage in range(SCRATCHPAD_LATENCY - 1):
+            # One stage for the address, one for the memory, one for its output register.
+            for stage in range(SCRATCHPAD_LATENCY):
                 accepted_q = Signal(name=f"{name}_valid{stage}")
                 bank_q = Signal(max(bank_bits, 1), name=f"{name}_bank{stage}", reset_less=True)
                 m.d.sync += [accepted_q.eq(accepted), bank_q.eq(bank)]
@@ -136,7 +137,7 @@ class Scratchpad(wiring.Component):
                 for b in range(self._banks):
                     with m.Case(b):
                         m.d.comb += word.eq(outputs[b])
-            m.d.sync += [
+            m.d.comb += [
                 client.response.valid.eq(accepted),
                 client.response.data.eq(word),
             ]
@@ -145,11 +146,13 @@ class Scratchpad(wiring.Component):
     def _bank_read(self, m, memory, b, split):
         # From lowest to highest priority: the last assignment wins. What is read for nobody does no
         # harm.
-        m.d.comb += memory.read_address.eq(split(self.store.request.payload)[1])
+        row = Signal.like(memory.read_address, name=f"bank{b}_read_row", reset_less=True)
+        m.d.sync += row.eq(split(self.store.request.payload)[1])
         for client in (self.vector, *self.matmul):
             bank, address = split(client.request.payload)
             with m.If(client.request.valid & (bank == b)):
-                m.d.comb += memory.read_address.eq(address)
+                m.d.sync += row.eq(address)
+        m.d.comb += memory.read_address.eq(row)
 
     def _bank_write(self, m, memory, b, split, written):
         granules = self._rows // self._lanes

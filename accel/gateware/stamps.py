@@ -67,10 +67,11 @@ class StampRecorder(wiring.Component):
         # It may lose some above STAMPS, which are not recorded anyway.
         waiting = Signal(ceil_log2(STAMPS) + 1)
         recorded = Signal(range(STAMPS + 1))
+        full = recorded[-1]  # STAMPS is a power of two
         m.d.sync += [stamp_q.eq(self.stamp), time_q.eq(self.time), self.value.eq(read.data)]
         m.d.comb += [
             arrived.eq(sum(stamp_q)),
-            self.waits.eq((stamp_q.any() | (waiting != 0)) & (recorded != STAMPS)),
+            self.waits.eq((stamp_q.any() | (waiting != 0)) & ~full),
             self.begin.eq(self.waits & self.ready),
             self.record.eq(recorded),
             write.addr.eq(recorded),

@@ -69,8 +69,8 @@ class StoreEngine(wiring.Component):
 
     Latency
     -------
-    Four cycles from a command to its first address and its first scratchpad request; two from a
-    response to its beat.
+    Four cycles from a command to its first address, five to its first scratchpad request; two from
+    a response to its beat.
 
     Throughput
     ----------

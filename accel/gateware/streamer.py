@@ -50,7 +50,8 @@ class Streamer(wiring.Component):
     Members
     -------
     command : In(stream.Signature(CommandLayout(MATMUL)))
-        Taken when the last word of the command before has been requested.
+        Taken when the last word of the command before has been requested. Its fields stand in the
+        cycle before it comes on offer, as a CommandQueue's do.
     loaded : In(1)
         The next tile's first word may be requested in this cycle.
     start, last : Out(1)
@@ -68,7 +69,8 @@ class Streamer(wiring.Component):
     Latency
     -------
     Two cycles from an accepted command to its first request: three cycles from one command's last
-    request to the next one's first, the two between are idle.
+    request to the next one's first, the two between are idle. A cycle more when it adds to the
+    entry that was updated last.
 
     Throughput
     ----------
@@ -144,7 +146,10 @@ class Streamer(wiring.Component):
         delayed_taps = Signal(5)
         under_way = Signal(range(UNDER_WAY + 1))
         several = (fields.groups > 1) & (fields.taps != 0)
-        quiet = ~several | (fields.taps == delayed_taps) | (under_way == 0)
+        # A register: when a command comes on offer, what it is made of has been there for a cycle.
+        quiet = Signal()
+        same = fields.taps == delayed_taps
+        m.d.sync += quiet.eq(~several | same | (idle & (under_way == 0)))
         if self._groups == 1:
             quiet = Const(1)
         m.d.comb += [
@@ -167,6 +172,10 @@ class Streamer(wiring.Component):
         first = Signal()
         replace = Signal()
         entry = Signal.like(held["acc_address"], name="entry", reset_less=True)
+        # Three cycles lie between two commands' words, UPDATE_DISTANCE between updates of an entry.
+        newest = Signal.like(entry, name="newest", reset_less=True)
+        too_soon = Signal()
+        pauses = Signal()
         step = Signal()
         # Positions to go to the next one with an output pixel.
         ahead = Signal(8)
@@ -186,6 +195,7 @@ class Streamer(wiring.Component):
         with m.If(step):
             m.d.sync += first.eq(tile_end)
             with m.If(pixel):
+                m.d.sync += newest.eq(entry)
                 m.d.sync += [entry.eq(entry + 1), ahead.eq(held["gap"]), pixel.eq(held["gap"] == 0)]
             with m.Else():
                 m.d.sync += [ahead.eq(ahead - 1), pixel.eq(ahead == 1)]
@@ -195,9 +205,13 @@ class Streamer(wiring.Component):
                 m.d.sync += [entry.eq(held["acc_address"]), replace.eq(0)]
             with m.If(end):
                 m.d.sync += [running.eq(0), idle.eq(1), under_way.eq(UNDER_WAY)]
+        m.d.comb += too_soon.eq(held["accumulate"] & (held["acc_address"] == newest))
+        m.d.sync += pauses.eq(load & too_soon)
+        with m.If(pauses):
+            m.d.sync += running.eq(1)
         with m.If(load):
             m.d.sync += [
-                running.eq(1),
+                running.eq(~too_soon),
                 first.eq(1),
                 entry.eq(held["acc_address"]),
                 replace.eq(~held["accumulate"]),

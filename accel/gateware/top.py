@@ -14,6 +14,7 @@ from accel.gateware.dispatch import Dispatcher, TokenCounters
 from accel.gateware.load import LoadEngine
 from accel.gateware.matmul import MatmulEngine
 from accel.gateware.queue import CommandQueue
+from accel.gateware.rvfi import RvfiSignature
 from accel.gateware.scratchpad import Scratchpad
 from accel.gateware.store import StoreEngine
 from accel.gateware.vector import VectorEngine
@@ -31,6 +32,8 @@ class Accelerator(wiring.Component):
     Parameters
     ----------
     config : Config
+    rvfi : bool
+        Add the port `rvfi`; nothing else changes.
 
     Members
     -------
@@ -40,15 +43,19 @@ class Accelerator(wiring.Component):
         External memory: 32-bit addresses, `config.bus_bits` of data.
     irq : Out(1)
         STATUS.DONE or STATUS.ERROR, when enabled.
+    rvfi : Out(RvfiSignature)
+        What the controller retires; with parameter `rvfi` only.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, rvfi: bool = False) -> None:
         self._config = config
+        self._rvfi = rvfi
         super().__init__(
             {
                 "s_axi": In(AXI4LiteSignature(12)),
                 "m_axi": Out(AXI4Signature(data_bits=config.bus_bits)),
                 "irq": Out(1),
+                **({"rvfi": Out(RvfiSignature())} if rvfi else {}),
             }
         )
 
@@ -69,7 +76,11 @@ class Accelerator(wiring.Component):
             program_bytes=config.program_bytes,
             window_bytes=config.scratchpad_bytes,
             multiply=config.multiply,
+            target=config.target,
+            rvfi=self._rvfi,
         )
+        if self._rvfi:
+            connect(m, wiring.flipped(self.rvfi), controller.rvfi)
         dispatcher = Dispatcher()
         tokens = TokenCounters()
         queues = [
@@ -151,14 +162,14 @@ class Accelerator(wiring.Component):
             m.d.comb += [
                 unit.command.payload.eq(queue.command.payload),
                 unit.command.valid.eq(queue.command.valid & ~halt),
-                queue.command.ready.eq(unit.command.ready & ~halt),
+                queue.command.ready.eq(unit.command.ready),
                 queue.available.eq(tokens.available[engine]),
                 queue.engine_busy.eq(unit.busy),
                 tokens.take[engine].eq(queue.take),
                 tokens.completions[engine].eq(unit.complete),
                 idle[engine].eq(queue.empty & ~unit.busy & ~dispatcher.pending[engine]),
             ]
-        m.d.comb += controller.idle.eq(idle)
+        m.d.comb += [controller.idle.eq(idle), controller.interrupt.eq(idle.all())]
 
         for reader, port in zip(matmul.scratchpad, scratchpad.matmul, strict=True):
             connect(m, reader, port)
@@ -199,7 +210,6 @@ class Accelerator(wiring.Component):
             controller.start.eq(control.core_start),
             controller.halt.eq(control.halt),
             control.bus_idle.eq(~load.busy & ~store.busy),
-            controller.cycles.eq(control.cycles),
             control.core_running.eq(controller.running),
             control.core_done.eq(controller.done),
             control.exit_code.eq(controller.exit_code),

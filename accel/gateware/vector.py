@@ -22,6 +22,15 @@ from accel.isa import COMMANDS, Engine
 
 __all__ = ["VectorEngine"]
 
+_TAGS = 16
+"""Operands that may have been asked for and not come."""
+
+_RESULTS = 32
+"""Results that may be on their way, more than the longest pipeline."""
+
+_POSTS = 8
+"""Commands that may be under way."""
+
 WRITE_LATENCY = 2
 """Cycles from an accepted scratchpad write to where reads see it."""
 
@@ -60,7 +69,7 @@ class VectorEngine(wiring.Component):
     -------
     From `command.valid` to its acceptance by an idle engine 10 cycles, for its parameters; from
     there to the first read 3. From a result's last response to its write 12 cycles (ACC),
-    13 (SUM, MAX, MIN), 15 (ADD, TABLE) or 19 (MUL). `complete` comes two cycles after the last write.
+    13 (SUM, MAX, MIN), 15 (ADD, TABLE) or 17 (MUL). `complete` comes two cycles after the last write.
 
     Throughput
     ----------
@@ -128,14 +137,19 @@ class VectorEngine(wiring.Component):
             target=self._target,
             dsp_products=self._dsp_products,
         )
-        m.submodules.tags = tags = RamFifo(shape=ElementTag(bits), depth=16)
-        m.submodules.results = results = RamFifo(shape=ResultTag(self._width, bits), depth=32)
+        m.submodules.tags = tags = RamFifo(shape=ElementTag(bits), depth=_TAGS)
+        m.submodules.results = results = RamFifo(shape=ResultTag(self._width, bits), depth=_RESULTS)
         wiring.connect(m, params.memory, wiring.flipped(self.params))
         wiring.connect(m, wiring.flipped(self.table), lanes.table)
 
         posts = self._complete(m, issue.accept, lanes.result.valid & results.head.last)
-        drained = Signal()
-        m.d.sync += drained.eq(lanes.idle & (tags.level == 0))
+        drained, room, may_accept = Signal(), Signal(), Signal()
+        # Looked at a cycle later, when there may be one entry more.
+        m.d.sync += [
+            may_accept.eq(posts.level < _POSTS - 1),
+            drained.eq(lanes.idle & (tags.level == 0)),
+            room.eq((tags.level < _TAGS - 1) & (results.level < _RESULTS - 1)),
+        ]
         command = self.command
         m.d.comb += [
             command.ready.eq(issue.accept),
@@ -145,10 +159,11 @@ class VectorEngine(wiring.Component):
             params.use.eq(issue.use_parameters),
             params.taken.eq(lanes.taken),
             issue.offer.fields.eq(command.payload.fields),
-            issue.offer.valid.eq(command.valid & posts.room),
+            # Parameters are there for a command on offer only.
+            issue.offer.valid.eq(may_accept),
             issue.parameters_ready.eq(params.ready),
             issue.drained.eq(drained),
-            issue.room.eq(tags.room & results.room),
+            issue.room.eq(room),
             tags.push.eq(issue.tag_valid),
             tags.tail.eq(issue.tag),
             tags.pop.eq(self.acc.response.valid | self.scratchpad.response.valid),
@@ -195,7 +210,7 @@ class VectorEngine(wiring.Component):
     def _complete(self, m: Module, accept: Signal, last_write: Signal) -> RamFifo:
         """Give each command's completion when its last write can be read."""
         post = data.StructLayout({"post": 4, "stamp": 1})
-        m.submodules.posts = posts = RamFifo(shape=post, depth=8)
+        m.submodules.posts = posts = RamFifo(shape=post, depth=_POSTS)
         m.d.comb += [
             posts.push.eq(accept),
             posts.tail.post.eq(self.command.payload.post),

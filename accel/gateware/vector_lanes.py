@@ -17,7 +17,7 @@ __all__ = ["OperandFetch", "Reducer", "VectorLanes"]
 FACTOR_BITS = 9
 """Signed bits of a factor: the difference of two int8."""
 
-PRODUCT_LATENCY = 4
+PRODUCT_LATENCY = 2
 """Cycles from the second of two factors to their product."""
 
 
@@ -65,7 +65,7 @@ class OperandFetch(wiring.Component):
 
     Latency
     -------
-    From a response to `operands`: Path.SUMS 1, BYTES 2, TABLE 4, PRODUCT 8 cycles.
+    From a response to `operands`: Path.SUMS 1, BYTES 2, TABLE 4, PRODUCT 6 cycles.
     """
 
     def __init__(
@@ -160,12 +160,9 @@ class OperandFetch(wiring.Component):
                 multiplier.b.eq(looked_up[:FACTOR_BITS].as_signed()),
                 multiplier.b_enable.eq(hold),
             ]
-            product = delayed(
-                m, multiplier.product, PRODUCT_LATENCY - 2, name="product", reset_less=True
-            )
             operand = self.operands.values[lane]
             with m.If(multiplied):
-                m.d.sync += operand.eq(product)
+                m.d.sync += operand.eq(multiplier.product)
             with m.Elif(looked_up_valid):
                 m.d.sync += operand.eq(looked_up)
             with m.Elif(byte_valid):

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from accel.errors import DeviceError
 from accel.progress import progress
 from sim.devices.cache import cached_file, digest_of
 
-__all__ = ["TOP", "accelerator_verilog", "build_library", "verilator_root"]
+__all__ = ["TOP", "accelerator_verilog", "build_library", "controller_verilog", "verilator_root"]
 
 TOP = "systolite"
 """Top module of the Verilog that the simulators are built from."""
@@ -70,7 +70,8 @@ def verilator_root() -> Path:
 def _sources_digest() -> str:
     # Everything that the emitted Verilog depends on, short of emitting it.
     accel = _package_directory("accel")
-    files = sorted([*accel.glob("gateware/**/*.py"), accel / "isa.py", accel / "regmap.py"])
+    tables = [accel / name for name in ("isa.py", "regmap.py", "riscv.py")]
+    files = sorted([*accel.glob("gateware/**/*.py"), *tables])
     return digest_of(part for file in files for part in (file.name, file.read_bytes()))
 
 
@@ -83,6 +84,33 @@ def accelerator_verilog(config: Config) -> Path:
     def make(path: Path) -> None:
         with progress(f"writing the Verilog of {config.name}"):
             path.write_text(emit_accelerator(config, name=TOP), encoding="utf-8")
+
+    return cached_file(f"{key}.v", make)
+
+
+def controller_verilog(
+    *, multiply: bool, program_bytes: int, window_bytes: int, base: int, target: str
+) -> Path:
+    """Return a file with the controller alone and its retirement port, top module `core`.
+
+    The parameters are Controller's.
+    """
+    from accel.gateware.controller import Controller
+    from accel.gateware.export import emit_verilog, tool_versions
+
+    parameters = [multiply, program_bytes, window_bytes, base, target]
+    key = digest_of(["core", repr(parameters), _sources_digest(), repr(tool_versions())])
+
+    def make(path: Path) -> None:
+        core = Controller(
+            multiply=multiply,
+            program_bytes=program_bytes,
+            window_bytes=window_bytes,
+            base=base,
+            target=target,
+            rvfi=True,
+        )
+        path.write_text(emit_verilog(core, name="core"), encoding="utf-8")
 
     return cached_file(f"{key}.v", make)
 
@@ -118,7 +146,15 @@ def _compile(sources: Iterable[Path], directory: Path, defines: list[str], what:
     return library
 
 
-def build_library(verilog: str, *, top: str, bus_bytes: int, trace: bool, name: str) -> Path:
+def build_library(
+    verilog: str,
+    *,
+    top: str,
+    defines: Mapping[str, int],
+    trace: bool,
+    name: str,
+    harness: Path = HARNESS,
+) -> Path:
     """Return the shared library that simulates Verilog text, built when it is not cached.
 
     Parameters
@@ -127,12 +163,14 @@ def build_library(verilog: str, *, top: str, bus_bytes: int, trace: bool, name: 
         Self-contained Verilog with the accelerator's ports.
     top : str
         Its top module.
-    bus_bytes : int
-        Bytes per beat of its memory port.
+    defines : mapping of str to int
+        What the harness has to know of it.
     trace : bool
         Whether it can write waves; that makes it slower.
     name : str
         What the progress bar calls it.
+    harness : Path
+        C++ file with the main loop.
 
     Raises
     ------
@@ -143,14 +181,14 @@ def build_library(verilog: str, *, top: str, bus_bytes: int, trace: bool, name: 
     # The comment at the top names versions and presets and does not change the simulator.
     code = re.sub(r"\A(//[^\n]*\n)*", "", verilog)
     flags = [*_VERILATOR_FLAGS, "--top-module", top, *(["--trace-vcd"] if trace else [])]
-    defines = [
-        f"-DBUS_BYTES={bus_bytes}",
+    definitions = [
+        *(f"-D{key}={value}u" for key, value in defines.items()),
         "-DVERILATOR=1",
         *(["-DTRACE", "-DVM_TRACE=1", "-DVM_TRACE_VCD=1"] if trace else []),
     ]
     versions = [importlib.metadata.version("verilator"), _find_compiler()]
     key = digest_of(
-        [code, HARNESS.read_bytes(), Path(__file__).read_bytes(), *flags, *defines, *versions]
+        [code, harness.read_bytes(), Path(__file__).read_bytes(), *flags, *definitions, *versions]
     )
 
     def make(path: Path) -> None:
@@ -174,9 +212,9 @@ def build_library(verilog: str, *, top: str, bus_bytes: int, trace: bool, name: 
             sources = [
                 *directory.glob("*.cpp"),
                 *(root / "include" / f"{part}.cpp" for part in runtime),
-                HARNESS,
+                harness,
             ]
             what = f"compiling the simulator of {name} (once, then cached)"
-            shutil.copy(_compile(sources, directory, defines, what), path)
+            shutil.copy(_compile(sources, directory, definitions, what), path)
 
     return cached_file(f"{key}.so", make)

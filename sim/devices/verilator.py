@@ -87,7 +87,7 @@ class VerilatorDevice(RtlDevice):
         library = build_library(
             verilog,
             top=TOP,
-            bus_bytes=config.bus_bytes,
+            defines={"BUS_BYTES": config.bus_bytes},
             trace=self._trace is not None,
             name=config.name,
         )

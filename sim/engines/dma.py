@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from sim.engines.addresses import ADDRESS_MASK, Offsets, as_words, loop_offsets
 from sim.spaces import Memory, Spaces, Words
 
 __all__ = ["Dma", "Load", "Store"]
+
+BURST_BEATS = 256
+"""Longest burst."""
 
 
 class Dma(Action):
@@ -31,10 +35,9 @@ class Dma(Action):
         Words moved.
     beats : int
         Data beats on the memory port.
-    transfer_cycles : int
-        The larger of words and beats, summed over rows.
-    bursts : int
-        Bursts that the rows take at least.
+    bursts : tuple of tuple of int
+        Per row, the cycles that each of its bursts keeps the port: its beats, or its words where
+        they are more.
     """
 
     def __init__(self, config: Config, fields: Mapping[str, int]) -> None:
@@ -58,12 +61,20 @@ class Dma(Action):
         beats = (starts + row_bytes - 1) // bus - starts // bus + 1
         self.words = count * starts.size
         self.beats = int(beats.sum())
-        self.bursts = int((-(-beats // 256)).sum())
+        cycles = beats
         if self._pack_step:
             first, behind = starts % bus, (starts + row_bytes - 1) % bus
             lead, tail = fields["pack_lead"], fields["pack_tail"]
-            beats = beats + np.maximum(lead - first + bus - 1, 0) // bus + (behind + tail) // bus
-        self.transfer_cycles = int(np.maximum(beats, count).sum())
+            cycles = beats + np.maximum(lead - first + bus - 1, 0) // bus + (behind + tail) // bus
+        self.bursts = tuple(
+            _row_bursts(*row)
+            for row in zip(
+                (starts // bus % BURST_BEATS).tolist(),
+                beats.tolist(),
+                np.maximum(cycles, count).tolist(),
+                strict=True,
+            )
+        )
 
         chip_steps = (fields["chip_step_row"], fields["chip_step_plane"])
         self._starts = starts
@@ -114,6 +125,16 @@ class Dma(Action):
         first = (self._starts + spaces.memory_offset) // self._slot
         slots = first[:, None] + np.arange(self._chip.shape[1])
         return spaces.memory[:whole].reshape(-1, self._slot), slots
+
+
+def _row_bursts(first: int, beats: int, cycles: int) -> tuple[int, ...]:
+    """Return what each burst of a row takes: none crosses a multiple of BURST_BEATS beats.
+
+    What the row takes more than a cycle a beat goes to the last one.
+    """
+    edges = [0, *range(BURST_BEATS - first, beats, BURST_BEATS), beats]
+    sizes = [end - begin for begin, end in pairwise(edges)]
+    return (*sizes[:-1], sizes[-1] + cycles - beats)
 
 
 @lru_cache(maxsize=256)

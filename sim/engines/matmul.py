@@ -79,6 +79,11 @@ class Matmul(Action):
         Output pixels, and weight tiles.
     positions : int
         Cycles that a tile's input words take: more than `pixels` where some give none.
+    groups, taps : int
+        Words of a position, at least 1; array rows of a group in depthwise mode, else 0.
+    bank_changes : int or None
+        All words of a tile come from one bank, and tiles follow one another without a pause: others
+        get words of that bank only when it changes, so many times. None where it is not so.
     accumulates : bool
         The command adds to entries that an earlier one wrote.
     """
@@ -87,9 +92,9 @@ class Matmul(Action):
         require_counts(fields, *(f"count_{level}" for level in LEVELS))
         counts = _levels(fields, "count_{}")
         self._config = config
-        self._groups = max(fields["groups"], 1)
-        self._taps = fields["taps"]
-        _check_mode(config, self._groups, self._taps)
+        self.groups = max(fields["groups"], 1)
+        self.taps = fields["taps"]
+        _check_mode(config, self.groups, self.taps)
         self._skip, self._stride = fields["skip"], fields["gap"] + 1
         require(self._skip < counts[0], f"skip {self._skip} leaves no output pixel of {counts[0]}")
         require(
@@ -114,9 +119,11 @@ class Matmul(Action):
         weights = fields["weight_address"]
         self._weights = weights + np.arange(words)
         self._inputs: list[tuple[Offsets, Mask | None]] = []
-        touched = [self._walk(fields, group) for group in range(self._groups)]
-        if self._groups > 1:
+        touched = [self._walk(fields, group) for group in range(self.groups)]
+        if self.groups > 1:
             self._check_banks()
+
+        self.bank_changes = self._bank_changes()
 
         entries: Words = slice(self._acc, last + 1)
         self.writes = (Access(Memory.ACCUMULATORS, entries),)
@@ -142,6 +149,15 @@ class Matmul(Action):
             return np.empty(0, np.int64)
         return first + _distinct(counts, steps, y_steps, x_steps, start, size)
 
+    def _bank_changes(self) -> int | None:
+        banks = self._inputs[0][0] % self._config.scratchpad_banks
+        if (
+            self.positions < max(self._config.rows, self._config.cols)
+            or np.ptp(banks, axis=0).any()
+        ):
+            return None
+        return int(np.count_nonzero(np.diff(banks[0])))
+
     def _check_banks(self) -> None:
         """Refuse a command whose groups meet in a bank at some position."""
         banks = self._config.scratchpad_banks
@@ -163,7 +179,7 @@ class Matmul(Action):
     def run(self, spaces: Spaces) -> None:
         """Gather the inputs, multiply, and add modulo 2**32."""
         weights = spaces.weights.take(self._weights, axis=0, mode="wrap")
-        if self._taps:
+        if self.taps:
             sums = self._filter(spaces, weights.reshape(self.tiles, self._config.rows, -1))
         else:
             sums = self._multiply(spaces, weights)
@@ -174,7 +190,7 @@ class Matmul(Action):
 
     def _multiply(self, spaces: Spaces, weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
         inputs = self._gather(spaces, 0)
-        for group in range(1, self._groups):
+        for group in range(1, self.groups):
             rows = slice(group * GROUP_BYTES, (group + 1) * GROUP_BYTES)
             inputs[..., rows] = self._gather(spaces, group)[..., :GROUP_BYTES]
         rows_of = inputs.reshape(self._counts[1], self._counts[0], -1)
@@ -189,11 +205,11 @@ class Matmul(Action):
         """Depthwise: row r of group g's part weighs the word of r positions before."""
         counts, cols = self._counts, self._config.cols
         sums = np.zeros((counts[1], counts[0], cols), np.int64)
-        for group in range(self._groups):
+        for group in range(self.groups):
             shape = (counts[1], counts[0], self.tiles, cols)
             words = self._gather(spaces, group).astype(np.int64).reshape(shape)
-            first = group * self._taps
-            end = self._config.rows if group + 1 == self._groups else first + self._taps
+            first = group * self.taps
+            end = self._config.rows if group + 1 == self.groups else first + self.taps
             for row in range(first, end):
                 tap = weights[:, row].astype(np.int64)
                 back = row - first

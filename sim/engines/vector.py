@@ -107,6 +107,8 @@ class Vector(Action):
     Members
     -------
     operation : Operation
+    slices, window : int
+        Slices, and window elements of a result.
     elements : int
         Slices times results times window elements.
     parameter_groups : int
@@ -125,7 +127,8 @@ class Vector(Action):
         )
         self.operation = operation = Operation(f["operation"])
         self._results = f["count_col"] * f["count_row"]
-        self.elements = f["slices"] * self._results * f["window_col"] * f["window_row"]
+        self.slices, self.window = f["slices"], f["window_col"] * f["window_row"]
+        self.elements = self.slices * self._results * self.window
         self._check(config)
 
         slots = config.rows // config.lanes

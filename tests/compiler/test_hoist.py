@@ -61,6 +61,13 @@ def test_elementwise_work_follows_the_chunk_that_completes_it():
         assert at[2 * n + 1] < at[12 + n] < at[2 * (n + 1) + 1]
 
 
+def test_layers_end_in_their_order():
+    steps = [matmul(0, 0), requantise(0, 0), matmul(1, 1), requantise(1, 1), add(0)]
+    steps[3].stamp = steps[4].stamp = True
+    at = places(steps)
+    assert at[3] < at[4]
+
+
 def test_nothing_passes_a_kernel_call():
     at = places([matmul(0, 0), requantise(0, 0), Call(()), load(5), add(0)])
     assert at[2] < min(at[3:])

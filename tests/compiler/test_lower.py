@@ -13,7 +13,7 @@ from accel.config import PRESETS, Config
 from accel.errors import ModelError
 from accel.host.driver import Driver
 from accel.image import Image, Segment, Tensor
-from accel.isa import Engine, Space
+from accel.isa import COMMANDS, Engine, Space
 from sim.devices import open_device
 
 CONFIG = PRESETS["test"]
@@ -164,3 +164,28 @@ def test_a_call_that_does_not_fit_the_program_memory_is_refused():
     config = dataclasses.replace(CONFIG, program_bytes=2048)
     with pytest.raises(ModelError, match="kernel .* needs .* larger program_bytes"):
         run([(1, 2)], config, (1, counting(500)))
+
+
+@pytest.mark.parametrize("program_bytes", [1024, 65536])
+def test_registers_are_cleared_before_their_first_use_and_not_before_the_first_load(program_bytes):
+    rng = random.Random(3)
+    steps = copies([(rng.randrange(WORDS), rng.randrange(WORDS)) for _ in range(200)])
+    program = lower(steps, program_bytes // 4, 0)
+    words = [word for segment in program.segments for word in segment]
+    clears = {
+        engine: [
+            words.index(asm.tset(engine, pair, 0, 0)) for pair in range(COMMANDS[engine].pairs)
+        ]
+        for engine in (Engine.LOAD, Engine.STORE)
+    }
+    pushes = {
+        engine: next(
+            i for i, word in enumerate(words)
+            if word & 0xC000707F == asm.tpush(engine) & 0xC000707F
+        )
+        for engine in clears
+    }  # fmt: skip
+    assert max(clears[Engine.LOAD]) < pushes[Engine.LOAD] < min(clears[Engine.STORE])
+    assert max(clears[Engine.STORE]) < pushes[Engine.STORE]
+    for engine in (Engine.MATMUL, Engine.VECTOR):
+        assert asm.tset(engine, 0, 0, 0) not in words

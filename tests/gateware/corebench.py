@@ -134,7 +134,6 @@ class CoreBench:
                 assert not ctx.get(core.running)
                 assert not ctx.get(core.tensor.valid)
                 break
-            ctx.set(core.cycles, cycle)
             ctx.set(core.tensor.ready, ready := rng.random() < job.ready)
             ctx.set(core.halt, cycle == job.halt_at)
             # Writes that the program does not look at: stores wait for them.

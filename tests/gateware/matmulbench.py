@@ -112,14 +112,12 @@ class Bench:
         sums = []
         for cycle in range(limit):
             offer = bool(pending) and wait == 0
+            # The registers change while nothing is on offer, but not in the last cycle before.
+            stand = bool(pending) and wait <= 1
             wait = max(wait - 1, 0)
             ctx.set(dut.command.valid, offer)
-            # The registers change while nothing is on offer.
-            payload = pending[0] if offer else self.rng.bytes(120)
-            ctx.set(
-                dut.command.payload.as_value(),
-                payload if offer else int.from_bytes(payload, "little"),
-            )
+            payload = pending[0] if stand else int.from_bytes(self.rng.bytes(120), "little")
+            ctx.set(dut.command.payload.as_value(), payload)
             burst = ctx.get(dut.weights_burst)
             ctx.set(dut.weights.request.ready, burst or self.rng.random() >= self.contention)
             for port, line in zip(dut.scratchpad, words, strict=True):
@@ -145,7 +143,7 @@ class Bench:
             if offer and ctx.get(dut.command.ready):
                 self.accepted.append(cycle)
                 pending.pop(0)
-                wait = self.gap - 1
+                wait = max(self.gap - 1, 1)
             if len(self.completed) == len(self.commands) and len(sums) == len(self.read_cycles):
                 if not self.reads:
                     break

@@ -174,7 +174,7 @@ def test_a_read_accepted_as_an_update_begins_sees_the_old_sums():
     [
         ({"depth": 24}, "Depth must be a power of two, not 24"),
         ({"lanes": 3}, r"Lanes must divide cols \(4\), and 3 does not"),
-        ({"lead": 3}, "Lead must be at least 4, not 3"),
+        ({"lead": 5}, "Lead must be at least 6, not 5"),
     ],
 )
 def test_parameters_are_checked(change, message):

@@ -103,7 +103,7 @@ def test_the_golden_machine_charges_the_same() -> None:
     for _ in range(30):
         taken = rng.randrange(len(cycles))
         begin, end, free = (taken + n for n in sorted(rng.choices(range(60), k=3)))
-        activities.stream(taken, begin, end, free)
+        activities.stream(taken, begin, begin, free, stall=free - end)
         for name, first, last in (
             ("taken", taken, free),
             ("streams", begin, end),

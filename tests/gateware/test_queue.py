@@ -80,6 +80,7 @@ def test_a_command_waits_for_all_its_tokens_and_takes_one_each():
             assert not ctx.get(dut.command.valid)
             assert ctx.get(dut.take) == 0
         ctx.set(dut.available, 0b0101)
+        await ctx.tick()
         assert ctx.get(dut.take) == 0b0101
         await ctx.tick()
         assert ctx.get(dut.command.valid)
@@ -98,8 +99,27 @@ def test_the_own_bit_waits_for_the_engine():
         await ctx.tick().repeat(4)
         assert not ctx.get(dut.command.valid)
         ctx.set(dut.engine_busy, 0)
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         assert ctx.get(dut.command.valid)
+
+    simulate(dut, bench)
+
+
+def test_a_push_behind_a_push_needs_tokens_of_its_own():
+    dut = CommandQueue(command=MATMUL, depth=4)
+
+    async def bench(ctx):
+        ctx.set(dut.command.ready, 1)
+        for _ in range(3):
+            await put(ctx, dut.entries, push=1, a=0b0001)
+        tokens, taken = 2, []
+        for cycle in range(12):
+            ctx.set(dut.available, int(tokens > 0))
+            if ctx.get(dut.take):
+                taken.append(cycle)
+                tokens -= 1
+            await ctx.tick()
+        assert tokens == 0 and taken[1] - taken[0] == 2
 
     simulate(dut, bench)
 

@@ -442,7 +442,7 @@ def test_uniform_slices_of_one_result_follow_every_cycle():
         (Operation.SUM, SCRATCHPAD_LATENCY + 13),
         (Operation.TABLE, SCRATCHPAD_LATENCY + 15),
         (Operation.ADD, 1 + SCRATCHPAD_LATENCY + 15),
-        (Operation.MUL, 1 + SCRATCHPAD_LATENCY + 19),
+        (Operation.MUL, 1 + SCRATCHPAD_LATENCY + 17),
     ],
 )
 def test_latency_and_slice_period(operation, cycles):

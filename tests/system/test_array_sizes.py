@@ -13,13 +13,15 @@ from accel.host.driver import Driver
 from tests.random_networks import random_network
 
 SMALL = {"scratchpad_bytes": 4096, "weight_bytes": 8192, "acc_depth": 32, "program_bytes": 4096}
+BARE = Config(name="16x8", rows=16, cols=8, lanes=8, bus_bits=128, counters=False, **SMALL)
+"""Without counters and depthwise mode; test_features.py uses its simulator, too."""
 CONFIGS = [
     # Presets: their simulators serve other tests too.
     PRESETS["test"],
     PRESETS["small"],
     PRESETS["base"],
     Config(name="12x12", rows=12, cols=12, lanes=4, bus_bits=32, **SMALL),
-    Config(name="16x8", rows=16, cols=8, lanes=8, bus_bits=128, counters=False, **SMALL),
+    BARE,
     *(
         pytest.param(Config(rows=rows, cols=cols, lanes=lanes, **sizes), marks=pytest.mark.full)
         for rows, cols, lanes, sizes in (

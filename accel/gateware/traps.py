@@ -1,0 +1,392 @@
+"""Machine mode of the controller: control and status registers, traps, the engines' interrupt."""
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import data, enum, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from accel.gateware.fetch import TARGET_BITS
+from accel.regmap import Cause
+from accel.riscv import CAUSES, CSRS, Csr
+
+__all__ = ["Fault", "TrapLayout", "TrapUnit"]
+
+# Rows of the memory that holds the registers, chosen so that a row is made of few of a number's
+# bits. Registers without state share rows that stay 0; what they read is added behind the memory.
+_ROWS = {
+    Csr.MSTATUS: 0,
+    Csr.MISA: 1,
+    Csr.MCYCLE: 2,
+    Csr.MINSTRET: 3,
+    Csr.MIE: 4,
+    Csr.MTVEC: 5,
+    Csr.MCYCLEH: 6,
+    Csr.MINSTRETH: 7,
+    Csr.MSCRATCH: 8,
+    Csr.MEPC: 9,
+    Csr.MCAUSE: 10,
+    Csr.MTVAL: 11,
+    Csr.MIP: 12,
+}
+_ZERO_ROW = 15
+_FIXED_ROWS = (0, 1, 4, 12, _ZERO_ROW)
+
+
+class _State(enum.Enum):
+    """What the unit does in a cycle: the last four rows are a trap's."""
+
+    CLEAR = 0
+    CYCLE = 1
+    CYCLEH = 2
+    INSTRET = 3
+    INSTRETH = 4
+    ACCESS = 5
+    CHECK = 6
+    RETURN = 7
+    PC = 8
+    VALUE = 9
+    CAUSE = 10
+    ENTER = 11
+
+
+class Fault(data.Struct):
+    """Why a program stopped.
+
+    `address` is the target of a bad jump, load or store, and equals `pc` for all other causes. `pc`
+    is the instruction's; for FETCH_FAULT it is where there is no instruction.
+    """
+
+    valid: unsigned(1)
+    cause: Cause
+    address: unsigned(32)
+    pc: unsigned(32)
+
+
+class TrapLayout(data.StructLayout):
+    """Why execution stopped, held from the cycle after it.
+
+    Parameters
+    ----------
+    pc_width : int
+        Bits of a word address, and one more.
+
+    Members
+    -------
+    interrupt : 1 bit; for the interrupt, else `code`
+    code : Trap
+    pc : the instruction's word address
+    target : of JAL and branches, as in FetchedLayout
+    from_target, from_address : 1 bit; the address that trapped is `target`, or the unit's `value`
+    from_pc : 1 bit; it is `pc`
+    jump : 1 bit; mepc becomes that address too
+    """
+
+    def __init__(self, pc_width: int) -> None:
+        super().__init__(
+            {
+                "interrupt": unsigned(1),
+                "code": unsigned(4),
+                "pc": unsigned(pc_width),
+                "target": unsigned(TARGET_BITS),
+                "from_target": unsigned(1),
+                "from_address": unsigned(1),
+                "from_pc": unsigned(1),
+                "jump": unsigned(1),
+            }
+        )
+
+
+class TrapUnit(wiring.Component):
+    """All CSRs in one distributed RAM, with one adder that works through them.
+
+    In each round of four cycles it adds what happened to the halves of mcycle and minstret; a
+    request is served between two rounds, when the counters are exact.
+
+    Parameters
+    ----------
+    address_width : int
+        Bits of a word address of the program memory.
+    base : int
+        Its first byte address.
+    multiply : bool
+
+    Members
+    -------
+    restart : In(1)
+        Set all registers to their values at start.
+    running : In(1)
+        Counts for mcycle.
+    retired : In(1)
+        Counts for minstret. At latest in the first cycle of the next request.
+    interrupt : In(1)
+    access, mret, trap : In(1)
+        Requests, one at a time, until `done` or no longer wanted.
+    number : In(12), operation : In(2), writes : In(1)
+        Of `access`: CSR, low bits of funct3, whether it writes. Operation 0 reads mcycle, and has
+        number 0.
+    value : In(32)
+        Operand of `access`; from the second cycle on. Address of TrapLayout.
+    cause : In(TrapLayout)
+        With `trap`.
+    done : Out(1)
+        One cycle: the request is served. A trap without a handler has no `done`.
+    data : Out(32)
+        With `done`: the CSR's value before, mepc or mtvec.
+    bad : Out(1)
+        With `done` of `access`: it is illegal.
+    pending : Out(1)
+        The interrupt is to be taken. Two cycles after `done` it has followed what was written.
+    wake : Out(1)
+        WFI goes on: the interrupt is there, or not enabled.
+    stop : Out(1)
+        One cycle: there is no handler. In the next one `fault` is valid.
+    fault : Out(Fault)
+
+    Latency
+    -------
+    Requests: 6 to 10 cycles, and 16 more after `restart`; a trap 4 more.
+    """
+
+    def __init__(self, *, address_width: int, base: int, multiply: bool) -> None:
+        self._width = address_width
+        self._base = base
+        self._multiply = multiply
+        super().__init__(
+            {
+                "restart": In(1),
+                "running": In(1),
+                "retired": In(1),
+                "interrupt": In(1),
+                "access": In(1),
+                "mret": In(1),
+                "trap": In(1),
+                "number": In(12),
+                "operation": In(2),
+                "writes": In(1),
+                "value": In(32),
+                "cause": In(TrapLayout(address_width + 1)),
+                "done": Out(1),
+                "data": Out(32),
+                "bad": Out(1),
+                "pending": Out(1),
+                "wake": Out(1),
+                "stop": Out(1),
+                "fault": Out(Fault),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=32, depth=16, init=[])
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        row = Signal(4)
+        # 32 bits to write: `logic` of the row and `operand`, plus `addend`.
+        operand, logic, keeps = Signal(32), Signal(32), Signal(2)
+        addend = Signal(5)
+        total = Signal(33)
+        mie, mpie, meie = (Signal(name=name) for name in ("mie", "mpie", "meie"))
+        m.d.comb += [
+            read.addr.eq(row),
+            self.data.eq(read.data | self._fixed(row, mie, mpie, meie)),
+            total.eq(logic + addend),
+            write.addr.eq(row),
+            write.data.eq(total),
+        ]
+        # Addresses of instructions are multiples of four.
+        with m.If(row.matches(_ROWS[Csr.MTVEC], _ROWS[Csr.MEPC])):
+            m.d.comb += write.data[:2].eq(0)
+        with m.Switch(keeps):
+            with m.Case(0):  # the row
+                m.d.comb += logic.eq(read.data)
+            with m.Case(1):
+                m.d.comb += logic.eq(operand)
+            with m.Case(2):
+                m.d.comb += logic.eq(self.data | operand)
+            with m.Case(3):
+                m.d.comb += logic.eq(self.data & ~operand)
+        self._sequence(m, row, write.en, operand, keeps, addend, total)
+        armed = Signal()
+        beyond = self.data[self._width + 2 :] != self._base >> (self._width + 2)
+        with m.If(self._checks):
+            m.d.sync += armed.eq(~beyond & self.data[2:].any())
+        with m.If(self._writes & (row == _ROWS[Csr.MSTATUS])):
+            m.d.sync += [mie.eq(logic[3]), mpie.eq(logic[7])]
+        with m.If(self._writes & (row == _ROWS[Csr.MIE])):
+            m.d.sync += meie.eq(logic[11])
+        with m.If(self._enters):
+            m.d.sync += [mie.eq(0), mpie.eq(mie)]
+        with m.If(self._returns):
+            m.d.sync += [mie.eq(mpie), mpie.eq(1)]
+        with m.If(self.restart):
+            m.d.sync += [armed.eq(0), mie.eq(0), mpie.eq(0), meie.eq(0)]
+        m.d.sync += [
+            self.pending.eq(self.interrupt & meie & mie & armed),
+            self.wake.eq(self.interrupt | ~meie),
+        ]
+        m.d.comb += [
+            self.done.eq(self._served | (self._ends & armed)),
+            self.stop.eq(self._ends & ~armed),
+        ]
+        self._report(m, write.data)
+        return m
+
+    def _fixed(self, row: Signal, mie: Signal, mpie: Signal, meie: Signal) -> Cat:
+        """Return what the rows that stay 0 read as."""
+        status, misa = row == _ROWS[Csr.MSTATUS], row == _ROWS[Csr.MISA]
+        bits = {
+            3: status & mie,
+            7: status & mpie,
+            8: misa,
+            11: status
+            | ((row == _ROWS[Csr.MIE]) & meie)
+            | ((row == _ROWS[Csr.MIP]) & self.interrupt),
+            12: status | (misa if self._multiply else C(0, 1)),
+            30: misa,
+        }
+        return Cat(bits.get(bit, C(0, 1)) for bit in range(32))
+
+    def _decode(self, m: Module) -> tuple[Signal, Signal]:
+        """Return the row of the CSR `number`, and whether there is none."""
+        number = self.number
+        row, bad = Signal(4), Signal()
+        with m.If(~number[11]):
+            # 0 stands for mcycle, as TREAD CYCLES has it; no CSR instruction does.
+            low = Cat(number[0], number[1] | ~number[8], number[2], number[6])
+            m.d.comb += row.eq(Mux(number[4], _ZERO_ROW, low))
+        with m.Elif(number[10]):
+            m.d.comb += row.eq(_ZERO_ROW)
+        with m.Else():
+            m.d.comb += row.eq(Cat(number[1], 1, number[7], 0))
+        m.d.comb += bad.eq(
+            ~(number.matches(*(int(csr) for csr in CSRS)) | (self.operation == 0))
+            | (self.writes & number[10] & number[11])
+        )
+        return row, bad
+
+    def _sequence(
+        self,
+        m: Module,
+        row: Signal,
+        write: Signal,
+        operand: Signal,
+        keeps: Signal,
+        addend: Signal,
+        total: Signal,
+    ) -> None:
+        """Work through the registers: clear them, count, serve requests."""
+        cycles, retired = Signal(5), Signal(5)
+        carry, ready, skip = Signal(), Signal(), Signal()
+        number_row, bad = self._decode(m)
+        m.d.sync += [
+            cycles.eq(cycles + self.running),
+            retired.eq(retired + (self.retired & ~skip)),
+            carry.eq(total[32]),
+        ]
+        with m.If(self.retired):
+            m.d.sync += skip.eq(0)
+        self._checks, self._writes, self._enters, self._returns, self._served, self._ends = (
+            Signal(name=name)
+            for name in ("checks", "writes", "enters", "returns", "served", "ends")
+        )
+        self._takes_pc, self._takes_address, self._reports = (
+            Signal(name=name) for name in ("takes_pc", "takes_address", "reports")
+        )
+        cause = self.cause
+        request = self.access | self.mret | self.trap
+
+        def begin(following: _State, csr: Csr) -> None:
+            m.d.sync += row.eq(_ROWS[csr])
+            m.d.sync += state.eq(following)
+
+        state = Signal(_State)
+        with m.Switch(state):
+            with m.Case(_State.CLEAR):
+                m.d.comb += [write.eq(1), keeps.eq(1)]
+                m.d.sync += row.eq(row + 1)
+                with m.If(row == 15):
+                    begin(_State.CYCLE, Csr.MCYCLE)
+            with m.Case(_State.CYCLE):
+                m.d.comb += [write.eq(1), addend.eq(cycles)]
+                m.d.sync += [cycles.eq(self.running), ready.eq(request)]
+                begin(_State.CYCLEH, Csr.MCYCLEH)
+            with m.Case(_State.CYCLEH):
+                m.d.comb += [write.eq(1), addend.eq(carry)]
+                begin(_State.INSTRET, Csr.MINSTRET)
+            with m.Case(_State.INSTRET):
+                m.d.comb += [write.eq(1), addend.eq(retired)]
+                m.d.sync += retired.eq(self.retired & ~skip)
+                begin(_State.INSTRETH, Csr.MINSTRETH)
+            with m.Case(_State.INSTRETH):
+                m.d.comb += [write.eq(1), addend.eq(carry)]
+                begin(_State.CYCLE, Csr.MCYCLE)
+                with m.If(ready & self.access):
+                    m.d.sync += row.eq(number_row)
+                    m.d.sync += state.eq(_State.ACCESS)
+                with m.If(ready & self.mret):
+                    begin(_State.RETURN, Csr.MEPC)
+                with m.If(ready & self.trap):
+                    begin(_State.PC, Csr.MEPC)
+            with m.Case(_State.ACCESS):
+                m.d.comb += [
+                    operand.eq(self.value),
+                    keeps.eq(self.operation),
+                    self._writes.eq(self.writes & ~bad),
+                    write.eq(self._writes & ~row.matches(*_FIXED_ROWS)),
+                    self._served.eq(1),
+                    self.bad.eq(bad),
+                ]
+                with m.If(row.matches(_ROWS[Csr.MINSTRET], _ROWS[Csr.MINSTRETH])):
+                    # What is written counts from the next instruction on.
+                    m.d.sync += skip.eq(self._writes)
+                begin(_State.CHECK, Csr.MTVEC)
+            with m.Case(_State.CHECK):
+                m.d.comb += self._checks.eq(1)
+                begin(_State.CYCLE, Csr.MCYCLE)
+            with m.Case(_State.RETURN):
+                m.d.comb += [self._returns.eq(1), self._served.eq(1)]
+                begin(_State.CYCLE, Csr.MCYCLE)
+            with m.Case(_State.PC):
+                m.d.comb += [write.eq(1), keeps.eq(1), self._takes_pc.eq(1)]
+                begin(_State.VALUE, Csr.MTVAL)
+            with m.Case(_State.VALUE):
+                m.d.comb += [write.eq(1), keeps.eq(1), self._takes_address.eq(1)]
+                begin(_State.CAUSE, Csr.MCAUSE)
+            with m.Case(_State.CAUSE):
+                m.d.comb += [write.eq(1), keeps.eq(1), self._enters.eq(1)]
+                begin(_State.ENTER, Csr.MTVEC)
+            with m.Case(_State.ENTER):
+                m.d.comb += self._ends.eq(self.trap)
+                begin(_State.CYCLE, Csr.MCYCLE)
+        with m.If(self.restart):
+            m.d.sync += [row.eq(0), cycles.eq(0), retired.eq(0), skip.eq(0)]
+            m.d.sync += state.eq(_State.CLEAR)
+        # What a trap writes.
+        trapped = Mux(self._takes_pc, cause.jump, self._takes_address)
+        with m.If(trapped & cause.from_target):
+            high = self._base >> TARGET_BITS
+            top = Mux(cause.target[-1], C(high - 1, 32 - TARGET_BITS), C(high, 32 - TARGET_BITS))
+            m.d.comb += operand.eq(Cat(cause.target, top))
+        with m.Elif(trapped & cause.from_address):
+            # JALR drops the lowest bit.
+            m.d.comb += [
+                operand.eq(self.value),
+                operand[0].eq(self.value[0] & cause.code[1:].any()),
+            ]
+        with m.Elif(self._takes_pc | (self._takes_address & cause.from_pc)):
+            m.d.comb += operand.eq(Cat(C(0, 2), cause.pc) | self._base)
+        with m.Elif(self._enters):
+            m.d.comb += [operand.eq(cause.code), operand[31].eq(cause.interrupt)]
+
+    def _report(self, m: Module, value: Signal) -> None:
+        """Take what `fault` shows from what is written on the way."""
+        cause, fault = self.cause, self.fault
+        named = cause.from_target | cause.from_address | cause.from_pc
+        with m.If(self._takes_pc):
+            m.d.sync += fault.pc.eq(value)
+        with m.If(self._takes_pc | (self._takes_address & named)):
+            m.d.sync += fault.address.eq(value)
+        with m.Switch(cause.code):
+            for trap, code in CAUSES.items():
+                with m.Case(trap):
+                    m.d.sync += fault.cause.eq(code)
+        m.d.sync += fault.valid.eq(self.stop)
