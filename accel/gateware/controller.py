@@ -80,7 +80,7 @@ class Controller(wiring.Component):
     One cycle per instruction, but: taken backward branch and JAL 2; other taken branch, or a
     backward one not taken, 4; FENCE.I 4; JALR 5; load 3; store 2, more while the load engine writes
     program memory; both longer by the window's time if they go there; shift 2; TREAD IDLE 2; mul* 8, div* and rem* 37; tensor operations
-    until they are accepted; CSR instructions, TREAD CYCLES and MRET 10 to 14, traps 14 to 18, up to 16 more at the
+    until they are accepted; CSR instructions, TREAD CYCLES and MRET 11 to 16, traps 15 to 20, up to 16 more at the
     start of a program.
     """
 

@@ -33,7 +33,7 @@ _FIXED_ROWS = (0, 1, 4, 12, _ZERO_ROW)
 
 
 class _State(enum.Enum):
-    """What the unit does in a cycle: the last four rows are a trap's."""
+    """What the unit does in a cycle; PC to ENTER are a trap's."""
 
     CLEAR = 0
     CYCLE = 1
@@ -47,6 +47,8 @@ class _State(enum.Enum):
     VALUE = 9
     CAUSE = 10
     ENTER = 11
+    SELECT = 12
+    SETTLE = 13
 
 
 class Fault(data.Struct):
@@ -99,7 +101,7 @@ class TrapLayout(data.StructLayout):
 class TrapUnit(wiring.Component):
     """All CSRs in one distributed RAM, with one adder that works through them.
 
-    In each round of four cycles it adds what happened to the halves of mcycle and minstret; a
+    In each round of five cycles it adds what happened to the halves of mcycle and minstret; a
     request is served between two rounds, when the counters are exact.
 
     Parameters
@@ -135,7 +137,7 @@ class TrapUnit(wiring.Component):
     bad : Out(1)
         With `done` of `access`: it is illegal.
     pending : Out(1)
-        The interrupt is to be taken. Two cycles after `done` it has followed what was written.
+        The interrupt is to be taken. Four cycles after `done` it has followed what was written.
     wake : Out(1)
         WFI goes on: the interrupt is there, or not enabled.
     stop : Out(1)
@@ -144,7 +146,7 @@ class TrapUnit(wiring.Component):
 
     Latency
     -------
-    Requests: 6 to 10 cycles, and 16 more after `restart`; a trap 4 more.
+    Requests: 7 to 12 cycles, and 16 more after `restart`; a trap 4 more.
     """
 
     def __init__(self, *, address_width: int, base: int, multiply: bool) -> None:
@@ -180,21 +182,24 @@ class TrapUnit(wiring.Component):
         m.submodules.memory = memory = Memory(shape=32, depth=16, init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
         row = Signal(4)
-        # 32 bits to write: `logic` of the row and `operand`, plus `addend`.
+        # What is written in the next cycle: `logic` of the row and `operand`, plus `addend`.
         operand, logic, keeps = Signal(32), Signal(32), Signal(2)
-        addend = Signal(5)
+        addend, writing = Signal(5), Signal()
+        logic_q, addend_q = Signal(32), Signal(5)
         total = Signal(33)
         mie, mpie, meie = (Signal(name=name) for name in ("mie", "mpie", "meie"))
         m.d.comb += [
             read.addr.eq(row),
             self.data.eq(read.data | self._fixed(row, mie, mpie, meie)),
-            total.eq(logic + addend),
-            write.addr.eq(row),
+            total.eq(logic_q + addend_q),
             write.data.eq(total),
         ]
-        # Addresses of instructions are multiples of four.
-        with m.If(row.matches(_ROWS[Csr.MTVEC], _ROWS[Csr.MEPC])):
-            m.d.comb += write.data[:2].eq(0)
+        m.d.sync += [
+            logic_q.eq(logic),
+            addend_q.eq(addend),
+            write.addr.eq(row),
+            write.en.eq(writing),
+        ]
         with m.Switch(keeps):
             with m.Case(0):  # the row
                 m.d.comb += logic.eq(read.data)
@@ -204,7 +209,10 @@ class TrapUnit(wiring.Component):
                 m.d.comb += logic.eq(self.data | operand)
             with m.Case(3):
                 m.d.comb += logic.eq(self.data & ~operand)
-        self._sequence(m, row, write.en, operand, keeps, addend, total)
+        # Addresses of instructions are multiples of four.
+        with m.If(row.matches(_ROWS[Csr.MTVEC], _ROWS[Csr.MEPC])):
+            m.d.sync += logic_q[:2].eq(0)
+        self._sequence(m, row, writing, operand, keeps, addend, total[32])
         armed = Signal()
         beyond = self.data[self._width + 2 :] != self._base >> (self._width + 2)
         with m.If(self._checks):
@@ -227,7 +235,7 @@ class TrapUnit(wiring.Component):
             self.done.eq(self._served | (self._ends & armed)),
             self.stop.eq(self._ends & ~armed),
         ]
-        self._report(m, write.data)
+        self._report(m, logic_q)
         return m
 
     def _fixed(self, row: Signal, mie: Signal, mpie: Signal, meie: Signal) -> Cat:
@@ -271,16 +279,16 @@ class TrapUnit(wiring.Component):
         operand: Signal,
         keeps: Signal,
         addend: Signal,
-        total: Signal,
+        carry: Signal,
     ) -> None:
         """Work through the registers: clear them, count, serve requests."""
         cycles, retired = Signal(5), Signal(5)
-        carry, ready, skip = Signal(), Signal(), Signal()
-        number_row, bad = self._decode(m)
+        ready, skip, bad = Signal(), Signal(), Signal()
+        number_row, number_bad = self._decode(m)
         m.d.sync += [
             cycles.eq(cycles + self.running),
             retired.eq(retired + (self.retired & ~skip)),
-            carry.eq(total[32]),
+            bad.eq(number_bad),
         ]
         with m.If(self.retired):
             m.d.sync += skip.eq(0)
@@ -288,8 +296,8 @@ class TrapUnit(wiring.Component):
             Signal(name=name)
             for name in ("checks", "writes", "enters", "returns", "served", "ends")
         )
-        self._takes_pc, self._takes_address, self._reports = (
-            Signal(name=name) for name in ("takes_pc", "takes_address", "reports")
+        self._takes_pc, self._takes_address = (
+            Signal(name=name) for name in ("takes_pc", "takes_address")
         )
         cause = self.cause
         request = self.access | self.mret | self.trap
@@ -318,6 +326,9 @@ class TrapUnit(wiring.Component):
                 begin(_State.INSTRETH, Csr.MINSTRETH)
             with m.Case(_State.INSTRETH):
                 m.d.comb += [write.eq(1), addend.eq(carry)]
+                m.d.sync += state.eq(_State.SELECT)
+            with m.Case(_State.SELECT):
+                # The last row is being written.
                 begin(_State.CYCLE, Csr.MCYCLE)
                 with m.If(ready & self.access):
                     m.d.sync += row.eq(number_row)
@@ -338,7 +349,9 @@ class TrapUnit(wiring.Component):
                 with m.If(row.matches(_ROWS[Csr.MINSTRET], _ROWS[Csr.MINSTRETH])):
                     # What is written counts from the next instruction on.
                     m.d.sync += skip.eq(self._writes)
-                begin(_State.CHECK, Csr.MTVEC)
+                begin(_State.SETTLE, Csr.MTVEC)
+            with m.Case(_State.SETTLE):
+                m.d.sync += state.eq(_State.CHECK)
             with m.Case(_State.CHECK):
                 m.d.comb += self._checks.eq(1)
                 begin(_State.CYCLE, Csr.MCYCLE)
@@ -381,9 +394,11 @@ class TrapUnit(wiring.Component):
         """Take what `fault` shows from what is written on the way."""
         cause, fault = self.cause, self.fault
         named = cause.from_target | cause.from_address | cause.from_pc
-        with m.If(self._takes_pc):
+        takes_pc, takes_address = Signal(), Signal()
+        m.d.sync += [takes_pc.eq(self._takes_pc), takes_address.eq(self._takes_address & named)]
+        with m.If(takes_pc):
             m.d.sync += fault.pc.eq(value)
-        with m.If(self._takes_pc | (self._takes_address & named)):
+        with m.If(takes_pc | takes_address):
             m.d.sync += fault.address.eq(value)
         with m.Switch(cause.code):
             for trap, code in CAUSES.items():

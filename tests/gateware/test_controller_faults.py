@@ -250,7 +250,6 @@ def cycles_between_marks(code: list[int]) -> int:
         (asm.lw(3, 4, 0), 3 + 5),
         (asm.sw(3, 4, 0), 2 + 5),
         (asm.sll(3, 1, 2), 2),
-        (asm.tread(3, StatusWord.IDLE), 2),
         (asm.mul(3, 1, 2), 8),
         (asm.div(3, 1, 2), 37),
     ],
@@ -259,6 +258,11 @@ def test_cycles(word: int, cycles: int) -> None:
     """The figures of the controller's docstring."""
     assert cycles_between_marks([word]) == cycles
     assert cycles_between_marks([asm.nop(), word, asm.nop(), asm.nop()]) == cycles + 3
+
+
+def test_cycles_of_tread() -> None:
+    # It waits until `idle` has seen the mark.
+    assert cycles_between_marks([asm.nop()] * 4 + [asm.tread(3, StatusWord.IDLE)]) == 4 + 2
 
 
 def test_cycles_of_jalr() -> None:
