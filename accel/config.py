@@ -143,6 +143,12 @@ class Config:
             0 <= self.dsp_cells <= most,
             f"dsp_cells must be from 0 to {most}, not {self.dsp_cells}",
         )
+        for name, words in (
+            ("scratchpad_bytes", self.scratchpad_words),
+            ("weight_bytes", self.weight_words),
+        ):
+            # One more bit of an address's 20 tells that it is past the end.
+            _require(words <= 1 << 19, f"{name} must hold at most {1 << 19} words, not {words}")
         least = 4 * max(self.rows, 12)
         _require(
             self.weight_words >= least,

@@ -4,6 +4,7 @@ __all__ = [
     "AccelError",
     "ConfigError",
     "DeviceError",
+    "FaultError",
     "FirmwareError",
     "ImageError",
     "InputError",
@@ -33,6 +34,28 @@ class InputError(AccelError):
 
 class DeviceError(AccelError):
     """A device that cannot be opened, or that stopped with an error cause."""
+
+
+class FaultError(DeviceError):
+    """The accelerator stopped with a cause; the text says which, where, and what to do.
+
+    Parameters
+    ----------
+    text : str
+    cause : int
+        `accel.regmap.Cause`.
+    engine : int or None
+        `accel.isa.Engine`; None for the controller.
+    address, pc : int
+        CAUSE_ADDRESS and CAUSE_PC.
+    """
+
+    def __init__(self, text: str, *, cause: int, engine: int | None, address: int, pc: int) -> None:
+        super().__init__(text)
+        self.cause = cause
+        self.engine = engine
+        self.address = address
+        self.pc = pc
 
 
 class FirmwareError(AccelError):

@@ -198,6 +198,17 @@ class Image:
     isa_version: int = ISA_VERSION
 
     @property
+    def writable(self) -> tuple[int, int]:
+        """Byte offsets from MEMORY_BASE that a run may write: the first, and past the last.
+
+        All before the constants, where outputs lie there as the compiler places them; else all.
+        """
+        end = min((segment.address for segment in self.segments), default=self.memory_bytes)
+        if all(tensor.address + tensor.memory_bytes <= end for tensor in self.outputs):
+            return 0, end
+        return 0, self.memory_bytes
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
         return sum(layer.macs for layer in self.layers)

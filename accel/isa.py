@@ -12,6 +12,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
 __all__ = [
+    "CHIP_BITS",
     "COMMANDS",
     "CUSTOM_0",
     "ISA_VERSION",
@@ -26,6 +27,7 @@ __all__ = [
     "Operation",
     "Space",
     "StatusWord",
+    "chip_address_bits",
 ]
 
 ISA_VERSION = 3
@@ -33,6 +35,9 @@ ISA_VERSION = 3
 
 CUSTOM_0 = 0b0001011
 """Major opcode of all tensor instructions (R-type)."""
+
+CHIP_BITS = 20
+"""Bits of an on-chip address, and of its steps, in every command."""
 
 PARAM_WORDS = 9
 """Weight words of one channel group's parameters: bias 4, multiplier 4, shift 1."""
@@ -330,3 +335,35 @@ COMMANDS: dict[Engine, Command] = {
     Engine.VECTOR: VECTOR,
     Engine.STORE: Command(Engine.STORE, _DMA_FIELDS),
 }
+
+
+def chip_address_bits(
+    command: Command,
+    *,
+    scratchpad_words: int,
+    weight_words: int,
+    program_words: int,
+    entries: int,
+) -> dict[str, int]:
+    """Return k for each field that is an on-chip address or step, whose memory has 2**k words.
+
+    Each is alone in its register, which holds -2**k .. 2**k - 1 as a number of CHIP_BITS bits: a
+    larger step leaves the memory wherever it starts. A write that does not fit, of TSET or of TADD
+    (whose operand may have one bit more), makes the engine's next command illegal.
+    """
+    chip = max(scratchpad_words, weight_words, program_words, TABLE_WORDS)
+    bits = {}
+    for field in command.fields:
+        name = field.name
+        alone = sum(f.register == field.register for f in command.fields) == 1
+        if not alone or field.width != CHIP_BITS or "memory" in name:
+            continue
+        words = scratchpad_words
+        if name.startswith("chip") and command.engine == Engine.LOAD:
+            words = chip
+        elif name in ("weight_address", "param_address"):
+            words = weight_words
+        elif name == "a_address":
+            words = max(scratchpad_words, entries)
+        bits[name] = (words - 1).bit_length()
+    return bits

@@ -5,12 +5,14 @@ import numpy as np
 from accel.asm import disassemble
 from accel.config import Config
 from accel.host.device import DEFAULT_MEMORY_BYTES
-from accel.isa import COMMANDS, Engine, StatusWord
-from accel.regmap import Cause
+from accel.isa import CHIP_BITS, COMMANDS, Engine, StatusWord, chip_address_bits
+from accel.regmap import Cause, Rule
 from accel.riscv import Csr
 from sim.engines import Action, prepare, used_registers
+from sim.engines.action import require
 from sim.engines.dma import Dma
-from sim.errors import Fault, ProgramError
+from sim.errors import CommandError, Fault, ProgramError
+from sim.memory_port import MemoryPort
 from sim.ordering import UNITS, CommandRecord, Ordering
 from sim.riscv import Core
 from sim.spaces import Memory, Spaces
@@ -49,6 +51,10 @@ class Machine:
     core : Core
     ordering : Ordering
     timeline : Timeline
+    port : MemoryPort
+        Windows of the external memory, and its errors.
+    engine : Engine
+        Whose command came last.
     exit_code : int
     read_beats, write_beats : int
         Of the memory port, in this run.
@@ -69,6 +75,7 @@ class Machine:
         self.spaces = Spaces(config, memory_bytes)
         self.ordering = Ordering(config, memory_bytes)
         self.timeline = Timeline(config, latency)
+        self.port = MemoryPort(config.bus_bytes, memory_base, memory_bytes)
         self.core = Core(
             self.spaces.program,
             multiply=config.multiply,
@@ -80,7 +87,9 @@ class Machine:
         self._slot = config.word_slot
         self._scratchpad_bytes = self.spaces.scratchpad.view(np.uint8).reshape(-1).data
         self._registers = {e: [0] * c.registers for e, c in COMMANDS.items()}
+        self._address_bits = {e: _register_bits(config, e) for e in Engine}
         self._sizes = {m: Memory.words(config, m, memory_bytes) for m in Memory}
+        self.engine = Engine.LOAD
         self._begin_run()
 
     def _begin_run(self) -> None:
@@ -88,20 +97,13 @@ class Machine:
         self.timeline.begin_run()
         self.core.unguard()
         self._set: dict[Engine, set[int]] = {e: set() for e in Engine}
+        self._misfits: dict[Engine, str] = {}
         self._program_load: CommandRecord | None = None
         self.exit_code = 0
         self.read_beats = self.write_beats = 0
 
     def set_memory_base(self, address: int) -> None:
-        """Add this byte address to every memory offset.
-
-        Raises
-        ------
-        ProgramError
-            When it is not a multiple of 64.
-        """
-        if address % 64:
-            raise ProgramError(f"MEMORY_BASE must be a multiple of 64, not {address:#x}")
+        """Add this byte address, a multiple of 64, to every memory offset."""
         self.spaces.memory_offset = address - self._memory_base
 
     @property
@@ -114,26 +116,36 @@ class Machine:
 
         Raises
         ------
-        ProgramError
+        CommandError
             When the program memory does not hold that many words, or the offset is not a
             multiple of 4.
         Fault
-            When the words are outside the external memory.
+            When the words are outside the external memory, or what may be read of it.
         """
-        if not 1 <= words <= self._config.program_words:
-            raise ProgramError(
-                f"PROGRAM_WORDS must be from 1 to {self._config.program_words}, not {words}"
-            )
-        if offset % 4:
-            raise ProgramError(f"PROGRAM_ADDRESS must be a multiple of 4, not {offset:#x}")
+        limit = self._config.program_words
+        message = f"PROGRAM_WORDS must be from 1 to {limit}, not {words}"
+        require(words >= 1, message, Rule.COUNT)
+        require(words <= limit, message, Rule.PROGRAM)
+        message = f"PROGRAM_ADDRESS must be a multiple of 4, not {offset:#x}"
+        require(offset % 4 == 0, message, Rule.ALIGNMENT)
         first = self.spaces.memory_offset + offset
-        self._check_external(first // 4, first // 4 + words - 1, Cause.READ_RESPONSE)
+        start = np.array([self._memory_base + first], np.int64)
+        try:
+            self.port.check(Engine.LOAD, start, start + 4 * words - 1)
+        except Fault as fault:
+            fault.pc = 0
+            raise
         data = self.spaces.memory[first : first + 4 * words]
         self.spaces.program[:words] = data.view("<u4")
         self.core.invalidate(0, words)
 
-    def run(self) -> None:
+    def run(self, watchdog: int = 0) -> None:
         """Run the program from address 0 to TDONE.
+
+        Parameters
+        ----------
+        watchdog : int
+            Cycles that it may take, by estimate; 0: any number.
 
         Raises
         ------
@@ -145,12 +157,26 @@ class Machine:
         self._begin_run()
         self.core.start()
         try:
-            self.core.run(self._limit)
+            if 0 < watchdog < self._limit:
+                self._run_watched(watchdog)
+            else:
+                self.core.run(self._limit)
+            if watchdog and self.cycles >= watchdog:
+                raise Fault(Cause.WATCHDOG, 0)
         except ProgramError as error:
-            raise ProgramError(f"{self._where()}: {error}") from None
+            raise error.located(f"{self._where()}: ") from None
         except Fault as fault:
             fault.pc = self.core.pc if fault.pc is None else fault.pc
             raise
+
+    def _run_watched(self, cycles: int) -> None:
+        """Run no more instructions than cycles."""
+        try:
+            self.core.run(cycles)
+        except ProgramError:
+            if self.core.retired < cycles:
+                raise
+            raise Fault(Cause.WATCHDOG, 0) from None
 
     def _where(self) -> str:
         """Return the text that names the current instruction."""
@@ -166,18 +192,34 @@ class Machine:
                 raise ProgramError(f"adds to pair {pair}, which this program did not set")
             a += registers[2 * pair]
             b += registers[2 * pair + 1]
+        self._check_fit(engine, 2 * pair, a, add)
+        self._check_fit(engine, 2 * pair + 1, b, add)
         registers[2 * pair], registers[2 * pair + 1] = a & MASK, b & MASK
         known.add(pair)
         now = self.core.cycles
         self.core.stall(self.timeline.write(engine, now) - now)
 
+    def _check_fit(self, engine: Engine, register: int, value: int, add: bool) -> None:
+        """Note an on-chip address or step that no memory is large enough for."""
+        bits = self._address_bits[engine].get(register)
+        if bits is None:
+            return
+        limit = 1 << bits
+        old = _signed(self._registers[engine][register]) if add else 0
+        operand = _signed(value - old)
+        if not (-limit <= old + operand < limit and -2 * limit <= operand < 2 * limit):
+            self._misfits.setdefault(
+                engine, f"has {_signed(value)} in register {register}, past any on-chip memory"
+            )
+
     def push(self, engine: Engine, wait: int, post: int, stamp: bool) -> None:
         """TPUSH: execute the command at once, after all checks."""
+        self.engine = engine
         number = self.ordering.count(engine)
         try:
             self._push(engine, wait, post, stamp)
         except ProgramError as error:
-            raise ProgramError(f"{engine.name.lower()} command {number} {error}") from None
+            raise error.located(f"{engine.name.lower()} command {number} ") from None
 
     def _push(self, engine: Engine, wait: int, post: int, stamp: bool) -> None:
         registers = tuple(self._registers[engine])
@@ -186,7 +228,9 @@ class Machine:
                 raise ProgramError(f"uses register {register}, which this program did not set")
         action = prepare(self._config, engine, registers)
         record = self.ordering.push(engine, wait, post, stamp, self.core.pc)
-        self._check_bounds(action)
+        self._check_bounds(engine, action)
+        if engine in self._misfits:
+            raise CommandError(self._misfits[engine], Rule.SCRATCHPAD)
         self.ordering.access(record, action, self.spaces.memory_offset)
         action.run(self.spaces)
         if engine == Engine.LOAD:
@@ -238,28 +282,20 @@ class Machine:
             place = word * self._config.rows + byte
             self._scratchpad_bytes[place : place + size] = value.to_bytes(size, "little")
 
-    def _check_bounds(self, action: Action) -> None:
-        """Raise ProgramError for chip addresses, Fault for memory addresses that do not exist."""
-        for accesses, cause in (
-            (action.reads, Cause.READ_RESPONSE),
-            (action.writes, Cause.WRITE_RESPONSE),
-        ):
-            for access in accesses:
-                low, high = access.bounds
-                if access.memory == Memory.EXTERNAL:
-                    base = self.spaces.memory_offset // 4
-                    self._check_external(base + low, base + high, cause)
-                elif high >= self._sizes[access.memory]:
-                    raise ProgramError(
-                        f"addresses {UNITS[access.memory]} {high}; the last one is "
-                        f"{self._sizes[access.memory] - 1}"
-                    )
-
-    def _check_external(self, low: int, high: int, cause: Cause) -> None:
-        """Check groups of 4 bytes, counted from the start of memory."""
-        if low < 0 or high >= self._sizes[Memory.EXTERNAL]:
-            outside = low if low < 0 else max(low, self._sizes[Memory.EXTERNAL])
-            raise Fault(cause, (self._memory_base + 4 * outside) & MASK, pc=0)
+    def _check_bounds(self, engine: Engine, action: Action) -> None:
+        """Raise CommandError for chip addresses, Fault for bursts that cannot be done."""
+        for access in (*action.reads, *action.writes):
+            _, high = access.bounds
+            memory = access.memory
+            if memory != Memory.EXTERNAL and high >= self._sizes[memory]:
+                last = self._sizes[memory] - 1
+                raise CommandError(
+                    f"addresses {UNITS[memory]} {high}; the last one is {last}", Rule[memory.name]
+                )
+        if isinstance(action, Dma):
+            base = self._memory_base + self.spaces.memory_offset
+            starts, ends = action.rows
+            self.port.check(engine, base + starts, base + ends)
 
     def _note_program_load(self, action: Action, record: CommandRecord) -> None:
         """Keep the controller from words that a load is still writing."""
@@ -268,3 +304,22 @@ class Machine:
                 low, high = access.bounds
                 self.core.guard(low, high + 1, f"which {record} writes: TWAIT must come first")
                 self._program_load = record
+
+
+def _register_bits(config: Config, engine: Engine) -> dict[int, int]:
+    """Return `chip_address_bits` by register."""
+    command = COMMANDS[engine]
+    bits = chip_address_bits(
+        command,
+        scratchpad_words=config.scratchpad_words,
+        weight_words=config.weight_words,
+        program_words=config.program_words,
+        entries=2 * config.acc_depth,
+    )
+    return {f.register: bits[f.name] for f in command.fields if f.name in bits}
+
+
+def _signed(value: int) -> int:
+    """Return an on-chip address or step as a number with a sign."""
+    half = 1 << (CHIP_BITS - 1)
+    return (value + half) % (2 * half) - half

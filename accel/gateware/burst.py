@@ -6,11 +6,12 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.axi import AXI4Signature, Burst
+from accel.regmap import WINDOW_BYTES
 
 __all__ = [
     "SPAN_BITS",
     "AddressChannel",
-    "BusFault",
+    "MemoryWindow",
     "ReadChannels",
     "WriteChannels",
     "drive_address",
@@ -25,12 +26,14 @@ narrower one a divisor of it: one limit keeps both rules of AXI, and a burst's l
 difference of two beat numbers."""
 
 
-class BusFault(data.Struct):
-    """An error response of the bus, for one cycle: `accel.regmap.Cause`, the burst's address."""
+_GRANULE_BITS = (WINDOW_BYTES - 1).bit_length()
 
-    valid: unsigned(1)  # type: ignore[valid-type]
-    cause: unsigned(4)  # type: ignore[valid-type]
-    address: unsigned(32)  # type: ignore[valid-type]
+
+class MemoryWindow(data.Struct):
+    """The first and the last byte address that bursts may touch; granules of WINDOW_BYTES count."""
+
+    base: unsigned(32)  # type: ignore[valid-type]
+    limit: unsigned(32)  # type: ignore[valid-type]
 
 
 def _channels(bus_bytes: int, prefixes: tuple[str, ...]) -> wiring.Signature:
@@ -77,7 +80,8 @@ def drive_address(axi: object, prefix: str, channel: "AddressChannel", bus_bytes
 class AddressChannel(wiring.Component):
     """Splits rows into bursts, issues them, and remembers those that are not done.
 
-    No burst has more than 256 beats or crosses 4 KiB.
+    No burst has more than 256 beats or crosses 4 KiB. One that is not all inside the window is not
+    issued, and none behind it.
 
     Parameters
     ----------
@@ -101,6 +105,17 @@ class AddressChannel(wiring.Component):
         The oldest outstanding burst is done.
     oldest : Out({address, last, tag})
         That burst; `last`: it is the last one of its row, and `tag` is the row's.
+    window : In(MemoryWindow)
+        Must hold still while rows come.
+    halt : In(1)
+        Issue no more bursts.
+    refused : Out(1)
+        The burst in the register is outside the window: it is not offered, and `issued` was wrong.
+        Until reset.
+    refused_tag : Out(tag)
+        Its row's.
+    quiet : Out(1)
+        No burst is on offer or outstanding.
 
     Latency
     -------
@@ -124,6 +139,11 @@ class AddressChannel(wiring.Component):
                 "issued": Out(1),
                 "done": In(1),
                 "oldest": Out(oldest),
+                "window": In(MemoryWindow, init={"limit": 0xFFFFFFFF}),
+                "halt": In(1),
+                "refused": Out(1),
+                "refused_tag": Out(tag),
+                "quiet": Out(1),
             }
         )
 
@@ -144,7 +164,7 @@ class AddressChannel(wiring.Component):
         end = Signal(SPAN_BITS + 1)
         m.d.comb += [
             # Not in the cycle of the row's last burst: a bus's ready must not reach the loops.
-            self.rows.ready.eq(~row_valid),
+            self.rows.ready.eq(~row_valid & ~self.refused),
             end.eq(address[:low] + self.rows.payload.span),
             final.eq(blocks_left == 0),
         ]
@@ -153,9 +173,25 @@ class AddressChannel(wiring.Component):
             width=len(self.oldest.as_value()) - beat_bits, depth=self._in_flight
         )
         burst_address = Cat(Const(0, beat_bits), beat, block)
+        last_beat = Mux(final, end_beat, (1 << _BLOCK_BITS) - 1)
+        held = Signal()  # a burst is in the register
+        outside = Signal()
+        burst_end = Cat(Const(0, beat_bits), last_beat, block)
         m.d.comb += [
+            outside.eq(
+                (burst_address[_GRANULE_BITS:] < self.window.base[_GRANULE_BITS:])
+                | (burst_end[_GRANULE_BITS:] > self.window.limit[_GRANULE_BITS:])
+            ),
+            self.bursts.valid.eq(held & ~self.refused),
+            self.refused_tag.eq(tag),
+            # A refused burst stays in the list of those outstanding for ever.
+            self.quiet.eq(outstanding.level == self.refused),
             self.issued.eq(
-                row_valid & outstanding.w_rdy & (~self.bursts.valid | self.bursts.ready)
+                row_valid
+                & outstanding.w_rdy
+                & (~held | self.bursts.ready)
+                & ~self.refused
+                & ~self.halt
             ),
             outstanding.w_en.eq(self.issued),
             outstanding.w_data.eq(Cat(burst_address[beat_bits:], final, tag)),
@@ -163,12 +199,13 @@ class AddressChannel(wiring.Component):
             self.oldest.as_value().eq(Cat(Const(0, beat_bits), outstanding.r_data)),
         ]
         with m.If(self.bursts.ready):
-            m.d.sync += self.bursts.valid.eq(0)
+            m.d.sync += held.eq(0)
         with m.If(self.issued):
             m.d.sync += [
-                self.bursts.valid.eq(1),
+                held.eq(1),
+                self.refused.eq(outside),
                 self.bursts.payload.address.eq(burst_address),
-                self.bursts.payload.length.eq(Mux(final, end_beat, (1 << _BLOCK_BITS) - 1) - beat),
+                self.bursts.payload.length.eq(last_beat - beat),
                 block.eq(block + 1),
                 beat.eq(0),
                 blocks_left.eq(blocks_left - 1),

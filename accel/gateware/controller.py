@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from accel.gateware.decoder import Decoder
 from accel.gateware.execute import Execute
 from accel.gateware.fetch import TARGET_BITS, Fetch
-from accel.gateware.ports import TensorOperation, WritePort
+from accel.gateware.ports import PC_BITS, TensorOperation, WritePort
 from accel.gateware.program import ProgramMemory
 from accel.gateware.rvfi import RetirementPort, RvfiSignature
 from accel.gateware.traps import Fault
@@ -72,6 +72,8 @@ class Controller(wiring.Component):
         In a TWAIT.
     retired : Out(1)
         An instruction was completed in the last cycle; TDONE counts, one that traps does not.
+    pc : Out(PC_BITS)
+        Word address of the instruction that executes, or was the last to do so.
     rvfi : Out(RvfiSignature)
         With parameter `rvfi` only.
 
@@ -129,6 +131,7 @@ class Controller(wiring.Component):
                 "interrupt": In(1),
                 "waits": Out(1),
                 "retired": Out(1),
+                "pc": Out(PC_BITS),
                 **({"rvfi": Out(RvfiSignature())} if rvfi else {}),
             }
         )
@@ -160,6 +163,7 @@ class Controller(wiring.Component):
             self.waits.eq(execute.waits),
             self.retired.eq(execute.retired),
             self.fault.eq(execute.fault),
+            self.pc.eq(execute.pc),
         ]
         wiring.connect(m, execute.write, memory.core.write)
         wiring.connect(m, wiring.flipped(self.program), memory.load)

@@ -1,15 +1,16 @@
 """The control registers: AXI4-Lite window, run state, counters, interrupt."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel import regmap
 from accel.gateware.axi import AXI4LiteSignature
 from accel.gateware.axilite import AXI4LiteTarget
-from accel.gateware.burst import BusFault
+from accel.gateware.burst import MemoryWindow
 from accel.gateware.counters import CounterBank
 from accel.gateware.execute import Fault
+from accel.gateware.faults import MachineFault
 from accel.gateware.load import BootRequest
 from accel.gateware.stamps import StampRecorder
 from accel.isa import ISA_VERSION
@@ -19,6 +20,9 @@ __all__ = ["ADDRESS_BITS", "ControlRegisters"]
 
 ADDRESS_BITS = 12
 """Bits of a register's byte address on the bus."""
+
+SETTLE_CYCLES = 3
+"""Cycles from a fault until no engine begins anything more."""
 
 
 class ControlRegisters(wiring.Component):
@@ -48,8 +52,7 @@ class ControlRegisters(wiring.Component):
     core_running, core_done : In(1), exit_code : In(32), core_fault : In(Fault)
         From the controller.
     halt : Out(1)
-        To the controller and the DMA engines, which then begin nothing: high from a fault to its
-        CLEAR.
+        To the controller and the engines, which then begin nothing: high from a fault to its CLEAR.
     bus_idle : In(1)
         No burst is outstanding and none is on offer. ERROR and `irq` wait for it, so that a CLEAR
         never cuts a burst off.
@@ -57,11 +60,16 @@ class ControlRegisters(wiring.Component):
         One cycle: reset the controller and the engines.
     boot : Out(stream.Signature(BootRequest)), boot_complete : In(1)
         Load a program.
-    engine_fault : In(BusFault)
-        From the engines and the token counters. CAUSE_PC is 0 then.
+    engine_fault : In(MachineFault)
+        Of all but the controller's own instructions.
+    expired : Out(1)
+        The run or load takes more cycles than WATCHDOG says: a cause of `engine_fault`.
+    waits, queues : In(32)
+        What WAITS and QUEUES show.
     memory_base : Out(32)
+    read_window, write_window : Out(MemoryWindow)
     cycles : Out(32)
-        Cycles since START, 1 in the first cycle after `run`.
+        Cycles since START or LOAD, 1 in the first cycle after `run`.
     read_beat, write_beat, retired : In(1)
         Counted.
     stamp : In(4)
@@ -72,7 +80,7 @@ class ControlRegisters(wiring.Component):
     Latency
     -------
     One cycle from the register write to `run` and `core_start`, which are high together; one from
-    `core_done`, or from a fault when the bus is idle, to `irq`. A read of STAMP or COUNTER waits
+    `core_done` to `irq`, SETTLE_CYCLES + 1 from a fault when the bus is idle then. A read of STAMP or COUNTER waits
     until it is right: some 60 cycles after a run or a change of COUNTER_INDEX.
     """
 
@@ -110,8 +118,13 @@ class ControlRegisters(wiring.Component):
                 "clear": Out(1),
                 "boot": Out(stream.Signature(BootRequest)),
                 "boot_complete": In(1),
-                "engine_fault": In(BusFault),
+                "engine_fault": In(MachineFault),
+                "expired": Out(1),
+                "waits": In(32),
+                "queues": In(32),
                 "memory_base": Out(32),
+                "read_window": Out(MemoryWindow),
+                "write_window": Out(MemoryWindow),
                 "cycles": Out(32),
                 "read_beat": In(1),
                 "write_beat": In(1),
@@ -128,7 +141,9 @@ class ControlRegisters(wiring.Component):
         wiring.connect(m, wiring.flipped(self.bus), target.bus)
         # One signal per register that is no constant; its name in regmap is the key.
         values = {
-            r.name: Signal(32, name=r.name.lower()) for r in regmap.REGISTERS if r.access != "wo"
+            r.name: Signal(32, name=r.name.lower(), init=r.reset)
+            for r in regmap.REGISTERS
+            if r.access != "wo"
         }
         m.d.comb += [
             values["ID"].eq(regmap.ID_VALUE),
@@ -137,13 +152,21 @@ class ControlRegisters(wiring.Component):
             values["SHAPE"].eq(self._shape),
         ]
         control = self._access(m, target.registers, values)
-        running = self._state(m, control, values)
-        self._count(m, running, values)
+        running, loading = self._state(m, control, values)
+        self._watch(m, running | loading, values)
+        self._count(m, running, loading, values)
         m.d.comb += [
             self.memory_base.eq(values["MEMORY_BASE"]),
             self.boot.payload.memory_address.eq(values["PROGRAM_ADDRESS"]),
             self.boot.payload.words.eq(values["PROGRAM_WORDS"]),
+            values["WAITS"].eq(self.waits),
+            values["QUEUES"].eq(self.queues),
         ]
+        for name, window in (("READ", self.read_window), ("WRITE", self.write_window)):
+            m.d.comb += [
+                window.base.eq(values[f"{name}_BASE"]),
+                window.limit.eq(values[f"{name}_LIMIT"]),
+            ]
         return m
 
     def _access(self, m: Module, port: wiring.PureInterface, values: dict[str, Signal]) -> Signal:
@@ -164,10 +187,12 @@ class ControlRegisters(wiring.Component):
                         if register.name == "CONTROL":
                             m.d.comb += control.eq(Mux(write.strobe[0], write.data[:8], 0))
                         elif register.access == "rw":
+                            kept = register.reset & register.fixed
+                            written = (write.data & ~register.fixed) | kept
                             for byte in range(4):
                                 part = slice(8 * byte, 8 * byte + 8)
                                 with m.If(write.strobe[byte]):
-                                    m.d.sync += values[register.name][part].eq(write.data[part])
+                                    m.d.sync += values[register.name][part].eq(written[part])
         # A register that says which one is read: the way from there to the data is long.
         reads = {r.name: Signal(name=f"reads_{r.name.lower()}") for r in regmap.REGISTERS}
         for register in regmap.REGISTERS:
@@ -182,14 +207,17 @@ class ControlRegisters(wiring.Component):
         ]
         return control
 
-    def _state(self, m: Module, control: Signal, values: dict[str, Signal]) -> Signal:
-        """Start, load, stop; return whether a program runs."""
+    def _state(
+        self, m: Module, control: Signal, values: dict[str, Signal]
+    ) -> tuple[Signal, Signal]:
+        """Start, load, stop; return whether a program runs, and whether one is being loaded."""
         running, loading, stopping, done, error = (
             Signal(name=name) for name in ("running", "loading", "stopping", "done", "error")
         )
         start, load, clear = (
             _bit(control, c) for c in (Control.START, Control.LOAD, Control.CLEAR)
         )
+        settle = Signal(range(SETTLE_CYCLES + 1))
         free = ~running & ~loading & ~stopping & ~error
         fault = Signal()
         m.d.comb += [
@@ -211,7 +239,7 @@ class ControlRegisters(wiring.Component):
         m.d.sync += [self.run.eq(0), self.clear.eq(0)]
         with m.If(clear & ~stopping):
             m.d.sync += [done.eq(0), error.eq(0), self.clear.eq(error)]
-            m.d.sync += [values[n].eq(0) for n in ("CAUSE", "CAUSE_ADDRESS", "CAUSE_PC")]
+            m.d.sync += [values[n].eq(0) for n in values if n.startswith("CAUSE")]
         with m.If(free & load):
             m.d.sync += [loading.eq(1), done.eq(0), self.boot.valid.eq(1)]
         with m.Elif(free & start):
@@ -224,28 +252,42 @@ class ControlRegisters(wiring.Component):
             m.d.sync += [loading.eq(0), done.eq(1)]
         with m.If(fault):
             m.d.sync += [running.eq(0), loading.eq(0), done.eq(0)]
-            m.d.sync += [stopping.eq(~self.bus_idle), error.eq(self.bus_idle)]
+            m.d.sync += [stopping.eq(1), settle.eq(SETTLE_CYCLES)]
             self._record(m, values)
+        with m.Elif(stopping & (settle != 0)):
+            m.d.sync += settle.eq(settle - 1)
         with m.Elif(stopping & self.bus_idle):
             m.d.sync += [stopping.eq(0), error.eq(1)]
-        return running
+        return running, loading
+
+    def _watch(self, m: Module, active: Value, values: dict[str, Signal]) -> None:
+        """Say when a run or load takes too long."""
+        limit = values["WATCHDOG"]
+        late = values["CYCLES"] >= limit
+        m.d.sync += self.expired.eq(active & late & (limit != 0))
+        with m.If(self.run | self.boot.valid):
+            m.d.sync += self.expired.eq(0)
 
     def _record(self, m: Module, values: dict[str, Signal]) -> None:
         """Keep the cause of a fault; an engine's goes before the controller's."""
         with m.If(self.engine_fault.valid):
             m.d.sync += [
                 values["CAUSE"].eq(self.engine_fault.cause),
+                values["CAUSE_ENGINE"].eq(self.engine_fault.engine),
                 values["CAUSE_ADDRESS"].eq(self.engine_fault.address),
-                values["CAUSE_PC"].eq(0),
+                values["CAUSE_PC"].eq(self.engine_fault.pc << 2),
             ]
         with m.Else():
             m.d.sync += [
                 values["CAUSE"].eq(self.core_fault.cause),
+                values["CAUSE_ENGINE"].eq(regmap.CONTROLLER),
                 values["CAUSE_ADDRESS"].eq(self.core_fault.address),
                 values["CAUSE_PC"].eq(self.core_fault.pc),
             ]
 
-    def _count(self, m: Module, running: Signal, values: dict[str, Signal]) -> None:
+    def _count(
+        self, m: Module, running: Signal, loading: Signal, values: dict[str, Signal]
+    ) -> None:
         cycles = Signal(64)
         m.submodules.stamps = stamps = StampRecorder()
         if self._counters:
@@ -273,9 +315,9 @@ class ControlRegisters(wiring.Component):
                 m.d.sync += values[name].eq(0)
             with m.Elif(event_q):
                 m.d.sync += values[name].eq(values[name] + 1)
-        with m.If(self.run):
+        with m.If(self.run | self.boot.valid):
             m.d.sync += cycles.eq(1)
-        with m.Elif(running):
+        with m.Elif(running | loading):
             m.d.sync += cycles.eq(cycles + 1)
 
     def _connect_counters(

@@ -23,7 +23,7 @@ class Dispatcher(wiring.Component):
         By Engine.
     pending : Out(4)
         An operation for this engine has been accepted and has not reached its queue.
-    blocked : Out(1)
+    blocked : Out(4)
         Its queue is full.
 
     Latency
@@ -34,7 +34,7 @@ class Dispatcher(wiring.Component):
     operation: In(stream.Signature(TensorOperation))
     entries: Out(stream.Signature(QueueEntry)).array(ENGINES)
     pending: Out(ENGINES)
-    blocked: Out(1)
+    blocked: Out(ENGINES)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -44,7 +44,6 @@ class Dispatcher(wiring.Component):
         queue_ready = Signal()
         m.d.comb += [
             self.operation.ready.eq(~valid | queue_ready),
-            self.blocked.eq(valid & ~queue_ready),
         ]
         with m.If(self.operation.ready):
             m.d.sync += [valid.eq(self.operation.valid), held.eq(self.operation.payload)]
@@ -66,6 +65,7 @@ class Dispatcher(wiring.Component):
                     m.d.comb += [
                         self.entries[e].valid.eq(valid),
                         self.pending[e].eq(valid),
+                        self.blocked[e].eq(valid & ~self.entries[e].ready),
                         queue_ready.eq(self.entries[e].ready),
                     ]
         for e in Engine:
@@ -86,19 +86,20 @@ class TokenCounters(wiring.Component):
         By consuming engine: bit per producer whose counter is not zero.
     clear : In(1)
         Set all counters to zero.
-    overflow : Out(1)
-        A token came to a full counter and was lost.
+    overflow, overflowed : Out(4), Out(4)
+        A token came to a full counter and was lost: bit per producer, and per consumer.
     """
 
     completions: In(Completion).array(ENGINES)
     take: In(ENGINES).array(ENGINES)
     available: Out(ENGINES).array(ENGINES)
     clear: In(1)
-    overflow: Out(1)
+    overflow: Out(ENGINES)
+    overflowed: Out(ENGINES)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        overflows = []
+        lost = {}
         for producer in Engine:
             for consumer in Engine:
                 if producer == consumer:
@@ -117,8 +118,14 @@ class TokenCounters(wiring.Component):
                     m.d.sync += [count.eq(count + 1), some.eq(1)]
                 with m.Elif(take & ~give):
                     m.d.sync += [count.eq(count - 1), some.eq(count != 1)]
-                overflows.append(give & ~take & full)
+                lost[producer, consumer] = give & ~take & full
                 with m.If(self.clear):
                     m.d.sync += [count.eq(0), some.eq(0)]
-        m.d.sync += self.overflow.eq(Cat(overflows).any())
+        for engine in Engine:
+            m.d.sync += [
+                self.overflow[engine].eq(Cat(v for (p, _), v in lost.items() if p == engine).any()),
+                self.overflowed[engine].eq(
+                    Cat(v for (_, c), v in lost.items() if c == engine).any()
+                ),
+            ]
         return m

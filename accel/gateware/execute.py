@@ -9,12 +9,12 @@ from accel.gateware.alu import Alu, Shifter
 from accel.gateware.decoder import Control
 from accel.gateware.fetch import TARGET_BITS
 from accel.gateware.muldiv import MultiplyDivide
-from accel.gateware.ports import TensorOperation
+from accel.gateware.ports import PC_BITS, TensorOperation
 from accel.gateware.program import ProgramPort
 from accel.gateware.rvfi import TapLayout
 from accel.gateware.traps import Fault, TrapLayout, TrapUnit
 from accel.gateware.window import WindowPort
-from accel.isa import WINDOW_BASE
+from accel.isa import WINDOW_BASE, Funct3
 from accel.riscv import INTERRUPT, Trap
 
 __all__ = ["Execute", "Fault", "IssueLayout"]
@@ -104,7 +104,7 @@ class Execute(wiring.Component):
     tap : Out(TapLayout)
         For RetirementPort.
     window : Out(WindowPort)
-    tensor, idle, done, exit_code, fault, waits, retired
+    tensor, idle, done, exit_code, fault, waits, retired, pc
         As in Controller.
     """
 
@@ -150,6 +150,7 @@ class Execute(wiring.Component):
                 "fault": Out(Fault),
                 "waits": Out(1),
                 "retired": Out(1),
+                "pc": Out(PC_BITS),
             }
         )
 
@@ -344,7 +345,8 @@ class Execute(wiring.Component):
             self.tensor.payload.rs1_field.eq(x.word[8:13]),
             self.tensor.payload.rs2_field.eq(x.word[13:18]),
             self.tensor.payload.a.eq(x.a),
-            self.tensor.payload.b.eq(x.b),
+            self.tensor.payload.b.eq(Mux(x.word[5:8] == Funct3.TPUSH, x.pc, x.b)),
+            self.pc.eq(x.pc),
         ]
         # `idle` is right two cycles after the last transfer, its registered copy three.
         self._idle = Signal(4)

@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out
 
 from accel.config import slot_bytes
 from accel.gateware.axi import Response
-from accel.gateware.burst import AddressChannel, BusFault, ReadChannels, drive_address
+from accel.gateware.burst import AddressChannel, MemoryWindow, ReadChannels, drive_address
+from accel.gateware.faults import report_transfer
 from accel.gateware.filler import describe_row
-from accel.gateware.ports import CommandLayout, Completion, WritePort
+from accel.gateware.ports import PC_BITS, CommandLayout, Completion, EngineFault, WritePort
 from accel.gateware.rows import RowWalker, copy_row
 from accel.gateware.unpack import STEP_BITS, BeatUnpacker
 from accel.isa import COMMANDS, TABLE_WORDS, Engine, Space
@@ -80,6 +81,12 @@ class LoadEngine(wiring.Component):
     -------
     memory_base : In(32)
         Added to every memory address.
+    window : In(MemoryWindow)
+        What read bursts may touch.
+    halt : In(1)
+        Issue no more bursts, and take the data of those outstanding for nothing.
+    quiet : Out(1)
+        No burst is on offer or outstanding.
     command : In(stream.Signature(CommandLayout(COMMANDS[Engine.LOAD])))
         Taken when its last row has been walked. `words`, `rows` and `planes` are at least 1.
     complete : Out(Completion)
@@ -92,8 +99,9 @@ class LoadEngine(wiring.Component):
     axi : Out(ReadChannels(bus_bytes))
     scratchpad, weights, table, program : Out(WritePort)
         Whole words: every mask is 1. Program data are 32 bits, table entries too.
-    fault : Out(BusFault)
-        Cause.READ_RESPONSE, one cycle after each beat with an error response. The command goes on.
+    fault : Out(EngineFault)
+        In the cycle of a beat with an error response, or the one after a burst outside the window
+        or a command that breaks a rule. What is possible goes on until `halt`.
     read_beat : Out(1)
         One cycle after each data beat.
 
@@ -135,20 +143,30 @@ class LoadEngine(wiring.Component):
         }
         chip_width = max((words - 1).bit_length() for words, _bits in sizes.values())
         # Made here and not in elaborate, so that what they cannot do is refused at once.
-        self._addresses = AddressChannel(bus_bytes=bus_bytes, in_flight=reads_in_flight, tag=0)
+        self._addresses = AddressChannel(
+            bus_bytes=bus_bytes, in_flight=reads_in_flight, tag=unsigned(PC_BITS)
+        )
         self._slots = slots
-        self._walker = RowWalker(engine=Engine.LOAD, chip_width=chip_width, slots=slots)
+        self._walker = RowWalker(
+            engine=Engine.LOAD,
+            chip_width=chip_width,
+            slots=slots,
+            sizes={space: sizes[space.name.lower()][0] for space in Space},
+        )
         self._unpacker = BeatUnpacker(bus_bytes=bus_bytes, chip_width=chip_width, slots=slots)
         super().__init__(
             {
                 "memory_base": In(32),
+                "window": In(MemoryWindow, init={"limit": 0xFFFFFFFF}),
+                "halt": In(1),
+                "quiet": Out(1),
                 "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.LOAD]))),
                 "complete": Out(Completion),
                 "busy": Out(1),
                 "boot": In(stream.Signature(BootRequest)),
                 "boot_complete": Out(1),
                 "axi": Out(ReadChannels(bus_bytes)),
-                "fault": Out(BusFault),
+                "fault": Out(EngineFault),
                 "read_beat": Out(1),
             }
             | {
@@ -171,9 +189,12 @@ class LoadEngine(wiring.Component):
             *drive_address(self.axi, "ar", addresses, self._bus_bytes),
             unpacker.beats.valid.eq(self.axi.rvalid),
             unpacker.beats.payload.eq(self.axi.rdata),
-            self.axi.rready.eq(unpacker.beats.ready),
+            self.axi.rready.eq(unpacker.beats.ready | self.halt),
+            addresses.window.eq(self.window),
+            addresses.halt.eq(self.halt),
+            self.quiet.eq(addresses.quiet),
         ]
-        self._watch_responses(m, addresses)
+        self._watch_responses(m, addresses, walker)
         self._connect_memories(m, unpacker)
         self._complete(m, unpacker, commands)
         return m
@@ -198,6 +219,7 @@ class LoadEngine(wiring.Component):
                 fields.pack_tail.eq(0),
                 fields.rows.eq(1),
                 fields.planes.eq(1),
+                walker.command.payload.pc.eq(0),
             ]
 
     def _send_rows(
@@ -225,6 +247,7 @@ class LoadEngine(wiring.Component):
             addresses.rows.valid.eq(walker.rows.valid & room),
             addresses.rows.payload.address.eq(row.address),
             addresses.rows.payload.span.eq(row.span),
+            addresses.rows.payload.tag.eq(walker.command.payload.pc),
             fills.w_en.eq(push),
             rows.w_en.eq(push),
             *describe_row(
@@ -246,18 +269,21 @@ class LoadEngine(wiring.Component):
             rows.r_en.eq(unpacker.rows.ready),
         ]
 
-    def _watch_responses(self, m: Module, addresses: AddressChannel) -> None:
+    def _watch_responses(self, m: Module, addresses: AddressChannel, walker: RowWalker) -> None:
         beat = Signal()
         m.d.comb += [
             beat.eq(self.axi.rvalid & self.axi.rready),
             addresses.done.eq(beat & self.axi.rlast),
         ]
-        m.d.sync += [
-            self.read_beat.eq(beat),
-            self.fault.valid.eq(beat & (self.axi.rresp != Response.OKAY)),
-            self.fault.address.eq(addresses.oldest.address),
-        ]
-        m.d.comb += self.fault.cause.eq(Cause.READ_RESPONSE)
+        m.d.sync += self.read_beat.eq(beat)
+        m.d.comb += report_transfer(
+            self.fault,
+            response=self.axi.rvalid & (self.axi.rresp != Response.OKAY),
+            causes=(Cause.READ_RESPONSE, Cause.READ_WINDOW),
+            addresses=addresses,
+            pcs=(addresses.oldest.tag, addresses.refused_tag),
+            walker=walker,
+        )
 
     def _connect_memories(self, m: Module, unpacker: BeatUnpacker) -> None:
         for space, port in (

@@ -8,16 +8,19 @@ from amaranth.utils import ceil_log2
 from accel.gateware.accumulators import Accumulators
 from accel.gateware.array import Array, array_latency
 from accel.gateware.cell import sum_width
+from accel.gateware.checks import RULE_BITS, CommandChecker, bit_of, report_rules
 from accel.gateware.ports import (
     SCRATCHPAD_LATENCY,
     AccumulatorReadPort,
     CommandLayout,
     Completion,
+    EngineFault,
     ReadPort,
 )
 from accel.gateware.streamer import Streamer
 from accel.gateware.weightloader import WeightLoader
 from accel.isa import COMMANDS, Engine
+from accel.regmap import Rule
 
 __all__ = ["MatmulEngine"]
 
@@ -40,12 +43,17 @@ class MatmulEngine(wiring.Component):
         Entries in each half of the accumulators.
     scratchpad_words, weight_words : int
         Sizes of the memories that are read.
+    banks : int
+        Of the scratchpad.
 
     Members
     -------
     command : In(stream.Signature(CommandLayout(MATMUL)))
-        Counts are at least 1; pixels at most `acc_depth`; tiles at most what `weight_words` hold.
         The fields stand in the cycle before a command comes on offer, as a CommandQueue's do.
+    halt : In(1)
+        Read nothing more.
+    fault : Out(EngineFault)
+        One cycle after the offer of a command that breaks a rule, or three after a read that does.
     complete : Out(Completion)
         In command order; a read accepted in the next cycle sees the sums.
     busy : Out(1)
@@ -84,6 +92,7 @@ class MatmulEngine(wiring.Component):
         acc_depth: int,
         scratchpad_words: int,
         weight_words: int,
+        banks: int = 1,
         target: str = "generic",
         dsp_cells: int | None = None,
     ) -> None:
@@ -94,12 +103,23 @@ class MatmulEngine(wiring.Component):
         self._groups = groups
         self._lanes = lanes
         self._acc_depth = acc_depth
+        self._banks = banks
         self._scratchpad_width = ceil_log2(scratchpad_words)
         self._weight_width = ceil_log2(weight_words)
         self._tiles = max(weight_words // rows, 1)
+        self._checker = CommandChecker(
+            engine=Engine.MATMUL,
+            rows=rows,
+            cols=cols,
+            groups=groups,
+            acc_depth=acc_depth,
+            weight_words=weight_words,
+        )
         super().__init__(
             {
                 "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.MATMUL]))),
+                "halt": In(1),
+                "fault": Out(EngineFault),
                 "complete": Out(Completion),
                 "busy": Out(1),
                 "starved": Out(1),
@@ -118,6 +138,7 @@ class MatmulEngine(wiring.Component):
             rows=self._rows,
             groups=self._groups,
             address_width=self._scratchpad_width,
+            banks=self._banks,
             acc_depth=self._acc_depth,
             tiles=self._tiles,
         )
@@ -150,6 +171,7 @@ class MatmulEngine(wiring.Component):
             loader.start.eq(streamer.start),
             loader.last.eq(streamer.last),
             streamer.loaded.eq(loader.loaded),
+            streamer.halt.eq(self.halt),
             self.starved.eq(streamer.starved),
             self.weights_burst.eq(loader.burst),
             array.load.eq(loader.load),
@@ -165,6 +187,7 @@ class MatmulEngine(wiring.Component):
             self.complete.eq(accumulators.complete),
         ]
 
+        self._report(m, streamer, loader)
         # A command takes at least max(rows, cols) cycles: at most five are in the pipeline.
         unfinished = Signal(3)
         accepted = self.command.valid & self.command.ready
@@ -172,3 +195,19 @@ class MatmulEngine(wiring.Component):
         with m.If(accepted != self.complete.valid):
             m.d.sync += unfinished.eq(Mux(accepted, unfinished + 1, unfinished - 1))
         return m
+
+    def _report(self, m: Module, streamer: Streamer, loader: WeightLoader) -> None:
+        m.submodules.checker = checker = self._checker
+        running = Signal(RULE_BITS)
+        accepted_q = Signal()
+        fault = self.fault
+        m.d.sync += accepted_q.eq(self.command.valid & self.command.ready)
+        m.d.comb += [
+            checker.offer.valid.eq(self.command.valid),
+            checker.offer.fields.eq(self.command.payload.fields),
+            running.eq(streamer.broken),
+            running[bit_of(Rule.WEIGHTS)].eq(loader.past),
+            *report_rules(
+                fault, running, streamer.pc, checker.broken, accepted_q, self.command.payload.pc
+            ),
+        ]

@@ -14,6 +14,8 @@ __all__ = [
     "AccumulatorReadPort",
     "CommandLayout",
     "Completion",
+    "EngineFault",
+    "PC_BITS",
     "ReadPort",
     "TensorOperation",
     "WritePort",
@@ -28,6 +30,9 @@ WEIGHT_LATENCY = 2
 
 ACCUMULATOR_LATENCY = 4
 """Cycles from an accepted accumulator read request to its response."""
+
+PC_BITS = 14
+"""Bits of an instruction's word address: 64 KiB of program memory."""
 
 
 class ReadPort(wiring.Signature):
@@ -117,10 +122,38 @@ class WritePort(wiring.Signature):
 
 
 class CommandLayout(data.StructLayout):
-    """What a command queue hands to its engine: `fields` (isa layout), `post` mask, `stamp`."""
+    """What a command queue hands to its engine.
+
+    Fields
+    ------
+    fields : layout of isa
+    post, stamp : unsigned(4), unsigned(1)
+    pc : unsigned(PC_BITS)
+        Word address of its TPUSH.
+    """
 
     def __init__(self, command: Command) -> None:
-        super().__init__({"fields": command.layout, "post": unsigned(4), "stamp": unsigned(1)})
+        super().__init__(
+            {
+                "fields": command.layout,
+                "post": unsigned(4),
+                "stamp": unsigned(1),
+                "pc": unsigned(PC_BITS),
+            }
+        )
+
+
+class EngineFault(data.Struct):
+    """Why an engine stops the machine, for one cycle or more: the first one counts.
+
+    `cause` is an `accel.regmap.Cause`, which says what `address` is; `pc` is the word address of
+    the command's TPUSH.
+    """
+
+    valid: unsigned(1)  # type: ignore[valid-type]
+    cause: unsigned(5)  # type: ignore[valid-type]
+    address: unsigned(32)  # type: ignore[valid-type]
+    pc: unsigned(PC_BITS)  # type: ignore[valid-type]
 
 
 class Completion(data.Struct):
@@ -132,7 +165,10 @@ class Completion(data.Struct):
 
 
 class TensorOperation(data.Struct):
-    """A TSET, TADD or TPUSH that the controller issues, already checked for legality."""
+    """A TSET, TADD or TPUSH that the controller issues, already checked for legality.
+
+    `b` of a TPUSH is the instruction's word address.
+    """
 
     funct3: unsigned(3)  # type: ignore[valid-type]
     funct7: unsigned(7)  # type: ignore[valid-type]

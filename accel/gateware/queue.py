@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,11 @@ __all__ = ["CommandQueue", "QueueEntry"]
 
 
 class QueueEntry(data.Struct):
-    """One TSET, TADD or TPUSH on its way to an engine."""
+    """One TSET, TADD or TPUSH on its way to an engine.
+
+    For a push, `a[3:0]` is the wait mask, `a[7:4]` the post mask, `a[8]` the stamp flag, and `b` the
+    instruction's word address.
+    """
 
     push: unsigned(1)  # type: ignore[valid-type]
     add: unsigned(1)  # type: ignore[valid-type]
@@ -25,6 +29,10 @@ class QueueEntry(data.Struct):
 
 class CommandQueue(wiring.Component):
     """Queue of register writes, the engine's register file, and the token gate.
+
+    An address or step of an on-chip memory of 2**k words is alone in its register, and is k + 1
+    bits of it, signed. What does not fit makes the next command illegal: it is not offered, nor any
+    after it.
 
     A push entry waits until every producer in its wait mask (`a[3:0]`) has a token here, takes
     one from each, and offers the register file as a command. The bit of the engine itself in the
@@ -37,12 +45,11 @@ class CommandQueue(wiring.Component):
     depth : int
         Entries held; they sit in distributed RAM.
     address_bits : mapping of str to int, optional
-        Bits that a field alone in its register really has; the memory it addresses needs no more.
+        By field, the k of the memory that it addresses; its whole width for those not named.
 
     Members
     -------
     entries : In(stream.Signature(QueueEntry))
-        For a push, `a[3:0]` is the wait mask, `a[7:4]` the post mask, `a[8]` the stamp flag.
     available : In(4)
         Bit per producing engine: its counter towards this engine is not zero.
     take : Out(4)
@@ -53,6 +60,10 @@ class CommandQueue(wiring.Component):
     command : Out(stream.Signature(CommandLayout(command)))
     empty : Out(1)
         Nothing queued and no command on offer.
+    illegal : Out(1)
+        The command of `command.payload.pc` was not offered.
+    level : Out(range(depth + 1))
+        Entries held.
 
     Latency
     -------
@@ -75,6 +86,8 @@ class CommandQueue(wiring.Component):
                 "engine_busy": In(1),
                 "command": Out(stream.Signature(CommandLayout(command))),
                 "empty": Out(1),
+                "illegal": Out(1),
+                "level": Out(range(depth + 1)),
             }
         )
 
@@ -103,12 +116,13 @@ class CommandQueue(wiring.Component):
         held_granted = self._grants(head, ready_mask) & head_valid
         m.d.sync += granted.eq(~pushes & Mux(fifo.output.ready, next_granted, held_granted))
         output_free = Signal()
-        m.d.comb += output_free.eq(~self.command.valid | self.command.ready)
+        m.d.comb += output_free.eq((~self.command.valid | self.command.ready) & ~self.illegal)
         with m.If(self.command.ready):
             m.d.sync += self.command.valid.eq(0)
 
-        registers = self.command.payload.fields.as_value()
-        widths = self._register_widths()
+        misfit = Signal()  # of a write that takes place now
+        broken = Signal()
+        m.d.sync += broken.eq(broken | misfit)
         with m.If(head_valid & ~head.push):
             # A command on offer is the register file itself: it must be taken before a change.
             with m.If(output_free):
@@ -116,20 +130,27 @@ class CommandQueue(wiring.Component):
                 with m.Switch(head.pair):
                     for pair in range(self._command.pairs):
                         with m.Case(pair):
-                            low = registers[64 * pair :][: widths[2 * pair]]
-                            high = registers[64 * pair + 32 :][: widths[2 * pair + 1]]
-                            m.d.sync += [
-                                low.eq(Mux(head.add, low, 0) + head.a),
-                                high.eq(Mux(head.add, high, 0) + head.b),
+                            misfits = [
+                                self._write(m, register, operand, head.add)
+                                for register, operand in (
+                                    (2 * pair, head.a),
+                                    (2 * pair + 1, head.b),
+                                )
                             ]
+                            m.d.comb += misfit.eq(Cat(misfits).any())
         with m.Elif(granted & output_free):
             m.d.comb += [head_ready.eq(1), pushes.eq(1), self.take.eq(wait_mask & ~own)]
             m.d.sync += [
-                self.command.valid.eq(1),
+                self.command.valid.eq(~broken),
+                self.illegal.eq(broken),
                 self.command.payload.post.eq(post_mask),
                 self.command.payload.stamp.eq(stamp),
+                self.command.payload.pc.eq(head.b),
             ]
-        m.d.comb += self.empty.eq(~fifo.output.valid & ~head_valid & ~self.command.valid)
+        m.d.comb += [
+            self.empty.eq(~fifo.output.valid & ~head_valid & ~self.command.valid),
+            self.level.eq(fifo.level),
+        ]
         return m
 
     def _grants(self, entry: data.View, ready_mask: Signal) -> Value:
@@ -139,13 +160,20 @@ class CommandQueue(wiring.Component):
         # The self bit must see a command on offer as busy.
         return entry.push & ((wait_mask & ~ready_mask) == 0) & ~(own & self.command.valid)
 
-    def _register_widths(self) -> list[int]:
-        """Return the bits that each register needs; sums are modulo, so lower bits are enough."""
-        widths = []
-        for register in range(self._command.registers):
-            fields = [f for f in self._command.fields if f.register == register]
-            width = max((f.lsb + f.width for f in fields), default=0)
-            if len(fields) == 1:
-                width = min(width, self._address_bits.get(fields[0].name, width))
-            widths.append(width)
-        return widths
+    def _write(self, m: Module, register: int, operand: Signal, add: Signal) -> Value:
+        """Set a register or add to it; return whether the result does not fit."""
+        fields = [f for f in self._command.fields if f.register == register]
+        whole = self.command.payload.fields.as_value()[32 * register :]
+        if len(fields) != 1 or fields[0].name not in self._address_bits:
+            # Sums are modulo: what no field holds need not be kept.
+            target = whole[: max((f.lsb + f.width for f in fields), default=0)]
+            m.d.sync += target.eq(Mux(add, target, 0) + operand)
+            return Const(0)
+        width = self._address_bits[fields[0].name] + 1
+        target = whole[:width]
+        # One bit more shows what leaves the register, in one step of twice its range at most.
+        total = Signal(width + 1, name=f"total{register}")
+        m.d.comb += total.eq(Mux(add, target.as_signed(), 0) + operand[: width + 1].as_signed())
+        m.d.sync += target.eq(total)
+        beyond = operand[width : fields[0].width]
+        return (total[-1] != total[-2]) | ~((beyond == 0) | beyond.all())

@@ -7,9 +7,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.burst import SPAN_BITS
+from accel.gateware.checks import RULE_BITS, CommandChecker, bit_of
 from accel.gateware.loopnest import LoopNest
 from accel.gateware.ports import CommandLayout
 from accel.isa import COMMANDS, Engine, Space
+from accel.regmap import Rule
 
 __all__ = ["ChipRow", "Row", "RowWalker", "copy_row"]
 
@@ -102,9 +104,11 @@ class RowWalker(wiring.Component):
     engine : Engine
         LOAD or STORE: whose commands.
     chip_width : int
-        Bits of an on-chip address; the command's addresses are cut to them.
+        Bits of an on-chip address; the command's addresses and steps have one more.
     slots : mapping of Space to int
         Bytes that a word of each space takes in memory, powers of two from 4 to 32.
+    sizes : mapping of Space to int
+        Words in each space, powers of two.
 
     Members
     -------
@@ -115,6 +119,9 @@ class RowWalker(wiring.Component):
     rows : Out(stream.Signature(Row(chip_width)))
     started : Out(1)
         A command's first row is on its way; before `command.ready`.
+    broken : Out(RULE_BITS)
+        Rules (accel.regmap.Rule) that the command on offer breaks. If it is known before the first
+        row, no row comes; else it is said one cycle after the row that breaks it is on offer.
 
     Latency
     -------
@@ -122,19 +129,28 @@ class RowWalker(wiring.Component):
     last row to the next command.
     """
 
-    def __init__(self, *, engine: Engine, chip_width: int, slots: Mapping[Space, int]) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        chip_width: int,
+        slots: Mapping[Space, int],
+        sizes: Mapping[Space, int],
+    ) -> None:
         for space, slot in slots.items():
             if slot not in (4, 8, 16, 32):
                 raise ValueError(f"{space.name} slot must be one of 4, 8, 16, 32, not {slot!r}")
         self._engine = engine
         self._chip_width = chip_width
         self._slots = dict(slots)
+        self._sizes = dict(sizes)
         super().__init__(
             {
                 "memory_base": In(32),
                 "command": In(stream.Signature(CommandLayout(COMMANDS[engine]))),
                 "rows": Out(stream.Signature(Row(chip_width))),
                 "started": Out(1),
+                "broken": Out(RULE_BITS),
             }
         )
 
@@ -147,7 +163,7 @@ class RowWalker(wiring.Component):
         single = Signal()
 
         m.submodules.nest = nest = LoopNest(
-            counts=[16, 16], values={"memory": 32, "chip": self._chip_width}
+            counts=[16, 16], values={"memory": 32, "chip": self._chip_width + 1}
         )
         m.d.comb += [
             nest.counts.c0.eq(fields.rows),
@@ -184,13 +200,20 @@ class RowWalker(wiring.Component):
             row.post.eq(self.command.payload.post),
             row.stamp.eq(self.command.payload.stamp),
         ]
+        m.submodules.checker = checker = CommandChecker(engine=self._engine)
+        m.d.comb += [
+            checker.offer.valid.eq(self.command.valid),
+            checker.offer.fields.eq(fields),
+            self.broken.eq(checker.broken | self._check_row(m, nest.values.chip)),
+        ]
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.command.valid):
                     m.next = "START"
             with m.State("START"):
-                m.d.comb += [nest.load.eq(1), self.started.eq(1)]
-                m.next = "WALK"
+                m.d.comb += [nest.load.eq(1), self.started.eq(checker.broken == 0)]
+                with m.If(self.started):
+                    m.next = "WALK"
             with m.State("WALK"):
                 m.d.comb += [self.rows.valid.eq(1), nest.step.eq(self.rows.ready)]
                 with m.If(self.rows.ready & row.last):
@@ -200,6 +223,30 @@ class RowWalker(wiring.Component):
                 m.d.comb += self.command.ready.eq(1)
                 m.next = "IDLE"
         return m
+
+    def _check_row(self, m, chip):
+        """Return the rules that the row on offer broke."""
+        row = self.rows.payload
+        end = Signal(max(len(chip), len(row.more)) + 1)
+        broken = Signal(RULE_BITS)
+        aligned = Const(1)
+        if self._engine == Engine.LOAD:
+            aligned = self.command.payload.fields.pack_step == 0
+        m.d.comb += end.eq(chip + row.more)
+        with m.Switch(row.space):
+            for space, words in self._sizes.items():
+                with m.Case(int(space)):
+                    bits = (words - 1).bit_length()
+                    slot_bits = (self._slots[space] - 1).bit_length()
+                    past = chip[bits:].any() | end[bits:].any()
+                    m.d.sync += [
+                        broken.eq(0),
+                        broken[bit_of(Rule[space.name])].eq(self.rows.valid & past),
+                        broken[bit_of(Rule.ALIGNMENT)].eq(
+                            self.rows.valid & aligned & row.address[:slot_bits].any()
+                        ),
+                    ]
+        return broken
 
     def _span(self, space, less_one):
         """Bytes less one of a row of `less_one` + 1 words."""

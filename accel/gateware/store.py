@@ -1,16 +1,17 @@
 """The store engine: scratchpad to external memory."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from accel.config import slot_bytes
 from accel.gateware.axi import Response
-from accel.gateware.burst import AddressChannel, BusFault, WriteChannels, drive_address
+from accel.gateware.burst import AddressChannel, MemoryWindow, WriteChannels, drive_address
+from accel.gateware.faults import report_transfer
 from accel.gateware.load import CommandCounter
 from accel.gateware.pack import BeatPacker, WordReader
-from accel.gateware.ports import CommandLayout, Completion, ReadPort
+from accel.gateware.ports import PC_BITS, CommandLayout, Completion, EngineFault, ReadPort
 from accel.gateware.rows import RowWalker, copy_row
 from accel.isa import COMMANDS, Engine, Space
 from accel.regmap import Cause
@@ -27,6 +28,7 @@ class StoreTag(data.Struct):
     last: unsigned(1)  # type: ignore[valid-type]
     post: unsigned(4)  # type: ignore[valid-type]
     stamp: unsigned(1)  # type: ignore[valid-type]
+    pc: unsigned(PC_BITS)  # type: ignore[valid-type]
 
 
 class StoreEngine(wiring.Component):
@@ -52,6 +54,12 @@ class StoreEngine(wiring.Component):
     -------
     memory_base : In(32)
         Added to every memory address.
+    window : In(MemoryWindow)
+        What write bursts may touch.
+    halt : In(1)
+        Issue no more bursts; the data of those announced go on.
+    quiet : Out(1)
+        No burst is on offer or outstanding.
     command : In(stream.Signature(CommandLayout(COMMANDS[Engine.STORE])))
         Taken when its last row has been walked. `words`, `rows` and `planes` are at least 1.
     complete : Out(Completion)
@@ -62,8 +70,9 @@ class StoreEngine(wiring.Component):
         A burst's address is offered before its first beat; data never wait for responses.
     scratchpad : Out(ReadPort)
         Any fixed latency up to about ten cycles.
-    fault : Out(BusFault)
-        Cause.WRITE_RESPONSE, one cycle after each error response. The command goes on.
+    fault : Out(EngineFault)
+        In the cycle of an error response, or the one after a burst outside the window or a command
+        that breaks a rule. What is possible goes on until `halt`.
     write_beat : Out(1)
         One cycle after each data beat.
 
@@ -90,19 +99,25 @@ class StoreEngine(wiring.Component):
             bus_bytes=bus_bytes, in_flight=writes_in_flight, tag=StoreTag
         )
         self._walker = RowWalker(
-            engine=Engine.STORE, chip_width=width, slots={Space.SCRATCHPAD: slot}
+            engine=Engine.STORE,
+            chip_width=width,
+            slots={Space.SCRATCHPAD: slot},
+            sizes={Space.SCRATCHPAD: scratchpad_words},
         )
         self._reader = WordReader(bus_bytes=bus_bytes, rows=rows, chip_width=width)
         self._packer = BeatPacker(bus_bytes=bus_bytes, rows=rows, where=self._reader.where)
         super().__init__(
             {
                 "memory_base": In(32),
+                "window": In(MemoryWindow, init={"limit": 0xFFFFFFFF}),
+                "halt": In(1),
+                "quiet": Out(1),
                 "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.STORE]))),
                 "complete": Out(Completion),
                 "busy": Out(1),
                 "axi": Out(WriteChannels(bus_bytes)),
                 "scratchpad": Out(ReadPort(width, unsigned(8 * rows))),
-                "fault": Out(BusFault),
+                "fault": Out(EngineFault),
                 "write_beat": Out(1),
             }
         )
@@ -133,11 +148,16 @@ class StoreEngine(wiring.Component):
         m.d.comb += [
             walker.rows.ready.eq(addresses.rows.ready & rows.w_rdy),
             addresses.rows.valid.eq(walker.rows.valid & rows.w_rdy),
-            addresses.rows.payload.address.eq(row.address),
+            # A row that is not aligned, which is a fault, still has as many beats as words say.
+            addresses.rows.payload.address.eq(row.address & ~(self._slot - 1)),
             addresses.rows.payload.span.eq(row.span),
             addresses.rows.payload.tag.last.eq(row.last),
             addresses.rows.payload.tag.post.eq(row.post),
             addresses.rows.payload.tag.stamp.eq(row.stamp),
+            addresses.rows.payload.tag.pc.eq(walker.command.payload.pc),
+            addresses.window.eq(self.window),
+            addresses.halt.eq(self.halt),
+            self.quiet.eq(addresses.quiet),
             rows.w_en.eq(walker.rows.valid & addresses.rows.ready),
             chip_row.place.eq(row.address[(self._slot - 1).bit_length() :]),
             *copy_row(chip_row, row),
@@ -146,7 +166,7 @@ class StoreEngine(wiring.Component):
             rows.r_en.eq(reader.rows.ready),
         ]
         self._connect_bus(m, addresses, packer)
-        self._watch_responses(m, addresses)
+        self._watch_responses(m, addresses, walker)
         return m
 
     def _connect_bus(self, m: Module, addresses: AddressChannel, packer: BeatPacker) -> None:
@@ -158,7 +178,8 @@ class StoreEngine(wiring.Component):
             m.d.sync += announced.eq(announced - 1)
         m.d.comb += [
             *drive_address(self.axi, "aw", addresses, self._bus_bytes),
-            packer.open.eq(announced != 0),
+            # A refused burst has been counted, and must not get its data.
+            packer.open.eq(Mux(addresses.refused, announced > 1, announced != 0)),
             self.axi.wvalid.eq(packer.beats.valid),
             self.axi.wdata.eq(packer.beats.payload.data),
             self.axi.wstrb.eq(packer.beats.payload.strobe),
@@ -168,16 +189,19 @@ class StoreEngine(wiring.Component):
         ]
         m.d.sync += self.write_beat.eq(self.axi.wvalid & self.axi.wready)
 
-    def _watch_responses(self, m: Module, addresses: AddressChannel) -> None:
+    def _watch_responses(self, m: Module, addresses: AddressChannel, walker: RowWalker) -> None:
         burst = addresses.oldest
-        m.d.comb += [
-            addresses.done.eq(self.axi.bvalid),
-            self.fault.cause.eq(Cause.WRITE_RESPONSE),
-        ]
+        m.d.comb += addresses.done.eq(self.axi.bvalid)
         m.d.sync += [
             self.complete.valid.eq(self.axi.bvalid & burst.last & burst.tag.last),
             self.complete.post.eq(burst.tag.post),
             self.complete.stamp.eq(burst.tag.stamp),
-            self.fault.valid.eq(self.axi.bvalid & (self.axi.bresp != Response.OKAY)),
-            self.fault.address.eq(burst.address),
         ]
+        m.d.comb += report_transfer(
+            self.fault,
+            response=self.axi.bvalid & (self.axi.bresp != Response.OKAY),
+            causes=(Cause.WRITE_RESPONSE, Cause.WRITE_WINDOW),
+            addresses=addresses,
+            pcs=(burst.tag.pc, addresses.refused_tag.pc),
+            walker=walker,
+        )

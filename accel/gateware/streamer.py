@@ -1,16 +1,18 @@
 """The streamer: walks a matmul command's input words and accumulator entries."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from accel.gateware.accumulators import AccumulatorControl
 from accel.gateware.array import group_rows, inject_layout
+from accel.gateware.checks import RULE_BITS, bit_of
 from accel.gateware.delay import delayed
 from accel.gateware.loopnest import LoopNest
-from accel.gateware.ports import SCRATCHPAD_LATENCY, CommandLayout, ReadPort
-from accel.isa import COMMANDS, Engine
+from accel.gateware.ports import PC_BITS, SCRATCHPAD_LATENCY, CommandLayout, ReadPort
+from accel.isa import CHIP_BITS, COMMANDS, Engine
+from accel.regmap import Rule
 
 __all__ = ["Streamer"]
 
@@ -42,6 +44,8 @@ class Streamer(wiring.Component):
         The most words of a position.
     address_width : int
         Of the scratchpad.
+    banks : int
+        Of the scratchpad.
     acc_depth : int
         Entries of an accumulator half: the most pixels of a command.
     tiles : int
@@ -52,6 +56,12 @@ class Streamer(wiring.Component):
     command : In(stream.Signature(CommandLayout(MATMUL)))
         Taken when the last word of the command before has been requested. Its fields stand in the
         cycle before it comes on offer, as a CommandQueue's do.
+    halt : In(1)
+        Request nothing more.
+    broken : Out(RULE_BITS)
+        Rules that the command of `pc` broke as it ran, three cycles after the request.
+    pc : Out(PC_BITS)
+        Of the command that runs, or ran last.
     loaded : In(1)
         The next tile's first word may be requested in this cycle.
     start, last : Out(1)
@@ -78,8 +88,16 @@ class Streamer(wiring.Component):
     """
 
     def __init__(
-        self, *, rows: int, groups: int = 1, address_width: int, acc_depth: int, tiles: int
+        self,
+        *,
+        rows: int,
+        groups: int = 1,
+        address_width: int,
+        banks: int = 1,
+        acc_depth: int,
+        tiles: int,
     ) -> None:
+        self._bank_bits = ceil_log2(banks)
         self._rows = rows
         self._groups = groups
         self._address_width = address_width
@@ -92,6 +110,9 @@ class Streamer(wiring.Component):
         super().__init__(
             {
                 "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.MATMUL]))),
+                "halt": In(1),
+                "broken": Out(RULE_BITS),
+                "pc": Out(PC_BITS),
                 "loaded": In(1),
                 "start": Out(1),
                 "last": Out(1),
@@ -115,7 +136,8 @@ class Streamer(wiring.Component):
         m.submodules.nest = nest = LoopNest(
             counts=[pixel_bits + POSITION_BITS, pixel_bits] + [tile_bits] * 3,
             values={
-                **dict.fromkeys(addresses, self._address_width),
+                # Between the words that count an address may be anywhere.
+                **dict.fromkeys(addresses, CHIP_BITS),
                 "y": signed(16),
                 "x": signed(16),
             },
@@ -137,8 +159,10 @@ class Streamer(wiring.Component):
                 "group_step_y": 16,
                 "post": 4,
                 "stamp": 1,
+                "pc": PC_BITS,
             }.items()
         }
+        m.d.comb += self.pc.eq(held["pc"])
         idle = Signal(init=1)
         load = Signal()
         taken = Signal()
@@ -163,7 +187,7 @@ class Streamer(wiring.Component):
         with m.If(taken):
             m.d.sync += idle.eq(0)
             for name, signal in held.items():
-                whole = self.command.payload if name in ("post", "stamp") else fields
+                whole = self.command.payload if name in ("post", "stamp", "pc") else fields
                 m.d.sync += signal.eq(whole[name])
         self._hold_loops(m, nest, taken)
 
@@ -218,6 +242,8 @@ class Streamer(wiring.Component):
                 ahead.eq(held["skip"]),
                 pixel.eq(held["skip"] == 0),
             ]
+        with m.If(self.halt):
+            m.d.sync += running.eq(0)
         m.d.comb += [
             self.scratchpad[0].request.valid.eq(step),
             self.scratchpad[0].request.payload.eq(nest.values.address),
@@ -237,7 +263,10 @@ class Streamer(wiring.Component):
                 request.valid.eq(step & used[g]),
                 request.payload.eq(nest.values[addresses[g]]),
             ]
-        self._respond(m, nest, held, used)
+        outside = self._respond(m, nest, held, used)
+        self._check(m, [nest.values[name] for name in addresses], step, used, outside)
+        half = self.control.address[-1] != held["acc_address"][-1]
+        m.d.sync += self.broken[bit_of(Rule.ACCUMULATORS)].eq(self.control.valid & half)
         return m
 
     def _hold_loops(self, m: Module, nest: LoopNest, taken: Signal) -> None:
@@ -252,28 +281,60 @@ class Streamer(wiring.Component):
                 for i, level in enumerate(_LEVELS)
             ]
         for port, name in ports:
-            copy = Signal.like(port, name=name, reset_less=True)
+            field = fields[name]
+            if len(port) == CHIP_BITS:
+                # The register has no more bits, see CommandQueue.
+                field = field[: self._address_width + 1].as_signed()
+            copy = Signal(field.shape(), name=name, reset_less=True)
             m.d.comb += port.eq(copy)
             with m.If(taken):
-                m.d.sync += copy.eq(fields[name])
+                m.d.sync += copy.eq(field)
+        first = fields.input_address[: self._address_width + 1].as_signed()
         for g in range(1, self._groups):
-            start = Signal(self._address_width, name=f"start{g}", reset_less=True)
+            start = Signal(CHIP_BITS, name=f"start{g}", reset_less=True)
             m.d.comb += nest.start[f"address{g}"].eq(start)
             m.d.comb += nest.steps[f"address{g}"].eq(nest.steps.address)
             with m.If(taken):
-                m.d.sync += start.eq(fields.input_address + (fields.group_step << (g - 1)))
+                m.d.sync += start.eq(first + (fields.group_step << (g - 1)))
+
+    def _check(
+        self,
+        m: Module,
+        addresses: list[Signal],
+        step: Signal,
+        used: dict[int, Signal],
+        outside: list[Signal],
+    ) -> None:
+        """Say when a word that counts is not in the scratchpad, or two are in one bank."""
+        past, meet = [], []
+        for g, address in enumerate(addresses):
+            reads = step & used[g] if g else step
+            beyond = delayed(m, reads & address[self._address_width :].any(), 2, name=f"past{g}")
+            past.append(beyond & ~outside[g])
+            for h in range(g):
+                both = used[g] & (used[h] if h else 1) & step
+                bank = address[: self._bank_bits] == addresses[h][: self._bank_bits]
+                same = delayed(m, both & bank, 2, name=f"meet{g}{h}")
+                meet.append(same & ~outside[g] & ~outside[h])
+        m.d.sync += [
+            self.broken[bit_of(Rule.SCRATCHPAD)].eq(Cat(past).any()),
+            self.broken[bit_of(Rule.BANKS)].eq(Cat(meet).any()),
+        ]
 
     def _respond(
         self, m: Module, nest: LoopNest, held: dict[str, Signal], used: dict[int, Signal]
-    ) -> None:
-        """Decide on padding while the memory reads, and pass the words on."""
+    ) -> list[Signal]:
+        """Decide on padding while the memory reads, and pass the words on.
+
+        Returns each group's decision, two cycles after the request.
+        """
         x_inside = Signal(reset_less=True)
         x = nest.values.x
         m.d.sync += x_inside.eq((x >= 0) & (x < held["input_width"]))
         # The next command's value may be here before this command's last word.
         pad = delayed(m, held["pad_value"], SCRATCHPAD_LATENCY, name="pad", reset_less=True)
         step_y = held["group_step_y"].as_signed()
-        words = []
+        words, decisions = [], []
         for g in range(self._groups):
             y = Signal(signed(16), name=f"y_{g}", reset_less=True)
             outside = Signal(name=f"outside_{g}", reset_less=True)
@@ -281,6 +342,7 @@ class Streamer(wiring.Component):
                 y.eq(nest.values.y + (step_y << (g - 1) if g else 0)),
                 outside.eq(~x_inside | (y < 0) | (y >= held["input_height"])),
             ]
+            decisions.append(outside)
             flag = delayed(m, outside, SCRATCHPAD_LATENCY - 2, name=f"pad_{g}", reset_less=True)
             response = self.scratchpad[g].response.data
             words.append([Mux(flag, pad, response[8 * r : 8 * r + 8]) for r in range(self._rows)])
@@ -307,3 +369,4 @@ class Streamer(wiring.Component):
             enters = used[g] & (held["taps"] == t)
             late = delayed(m, enters, cycles, name=f"{name}_q", reset_less=True)
             m.d.comb += self.inject[name].eq(late)
+        return decisions

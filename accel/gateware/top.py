@@ -1,9 +1,8 @@
 """The accelerator: wiring only."""
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
-from amaranth.utils import ceil_log2
 
 from accel.config import Config
 from accel.gateware.activity import ActivityMonitor
@@ -11,6 +10,7 @@ from accel.gateware.axi import AXI4LiteSignature, AXI4Signature
 from accel.gateware.controller import Controller
 from accel.gateware.csr import ControlRegisters
 from accel.gateware.dispatch import Dispatcher, TokenCounters
+from accel.gateware.faults import FaultCollector
 from accel.gateware.load import LoadEngine
 from accel.gateware.matmul import MatmulEngine
 from accel.gateware.queue import CommandQueue
@@ -20,8 +20,8 @@ from accel.gateware.store import StoreEngine
 from accel.gateware.vector import VectorEngine
 from accel.gateware.weights import WeightMemory
 from accel.gateware.window import ScratchpadWindow
-from accel.isa import COMMANDS, TABLE_WORDS, Engine
-from accel.regmap import Cause
+from accel.isa import COMMANDS, Engine, chip_address_bits
+from accel.regmap import Wait
 
 __all__ = ["Accelerator"]
 
@@ -87,7 +87,13 @@ class Accelerator(wiring.Component):
             CommandQueue(
                 command=COMMANDS[e],
                 depth=config.load_queue_depth if e == Engine.LOAD else config.queue_depth,
-                address_bits=_address_bits(e, config),
+                address_bits=chip_address_bits(
+                    COMMANDS[e],
+                    scratchpad_words=config.scratchpad_words,
+                    weight_words=config.weight_words,
+                    program_words=config.program_words,
+                    entries=2 * config.acc_depth,
+                ),
             )
             for e in Engine
         ]
@@ -111,6 +117,7 @@ class Accelerator(wiring.Component):
             acc_depth=config.acc_depth,
             scratchpad_words=config.scratchpad_words,
             weight_words=config.weight_words,
+            banks=config.scratchpad_banks,
             target=config.target,
             dsp_cells=config.dsp_cells,
         )
@@ -152,24 +159,43 @@ class Accelerator(wiring.Component):
         m.submodules.weights = restart(weights)
 
         self._connect_control(m, control, controller, engines, tokens)
+        m.submodules.faults = faults = FaultCollector()
+        m.d.comb += [
+            control.engine_fault.eq(faults.fault),
+            faults.expired.eq(control.expired),
+            faults.pc.eq(controller.pc),
+            faults.overflow.eq(tokens.overflow),
+            faults.overflowed.eq(tokens.overflowed),
+        ]
         connect(m, controller.tensor, dispatcher.operation)
         idle = Signal(len(Engine))
         for engine, unit in engines.items():
             queue = queues[engine]
             connect(m, dispatcher.entries[engine], queue.entries)
-            # After a fault the bus must come to rest; what the others still do, no one sees.
-            halt = control.halt if engine in (Engine.LOAD, Engine.STORE) else 0
+            # After a fault the bus must come to rest, and no reader keep the store from its data.
+            m.d.sync += unit.halt.eq(control.halt)
             m.d.comb += [
                 unit.command.payload.eq(queue.command.payload),
-                unit.command.valid.eq(queue.command.valid & ~halt),
-                queue.command.ready.eq(unit.command.ready),
+                unit.command.valid.eq(queue.command.valid & ~unit.halt),
+                queue.command.ready.eq(unit.command.ready & ~unit.halt),
+                faults.engines[engine].eq(unit.fault),
+                faults.illegal[engine].eq(queue.illegal),
+                faults.pcs[engine].eq(queue.command.payload.pc),
+                control.waits.word_select(engine, 8).eq(
+                    _waits(unit, queue, dispatcher.blocked[engine])
+                ),
+                control.queues.word_select(engine, 8).eq(queue.level),
                 queue.available.eq(tokens.available[engine]),
                 queue.engine_busy.eq(unit.busy),
                 tokens.take[engine].eq(queue.take),
                 tokens.completions[engine].eq(unit.complete),
                 idle[engine].eq(queue.empty & ~unit.busy & ~dispatcher.pending[engine]),
             ]
-        m.d.comb += [controller.idle.eq(idle), controller.interrupt.eq(idle.all())]
+        m.d.comb += [
+            controller.idle.eq(idle),
+            controller.interrupt.eq(idle.all()),
+            faults.unfinished.eq(controller.done & ~idle.all()),
+        ]
 
         for reader, port in zip(matmul.scratchpad, scratchpad.matmul, strict=True):
             connect(m, reader, port)
@@ -191,7 +217,7 @@ class Accelerator(wiring.Component):
         if config.counters:
             m.submodules.monitor = monitor = ActivityMonitor()
             m.d.comb += [
-                monitor.held.eq(controller.waits | dispatcher.blocked),
+                monitor.held.eq(controller.waits | dispatcher.blocked.any()),
                 control.activity.eq(monitor.activity),
                 control.events.eq(monitor.events),
             ]
@@ -209,7 +235,9 @@ class Accelerator(wiring.Component):
             store.memory_base.eq(control.memory_base),
             controller.start.eq(control.core_start),
             controller.halt.eq(control.halt),
-            control.bus_idle.eq(~load.busy & ~store.busy),
+            control.bus_idle.eq(load.quiet & store.quiet),
+            load.window.eq(control.read_window),
+            store.window.eq(control.write_window),
             control.core_running.eq(controller.running),
             control.core_done.eq(controller.done),
             control.exit_code.eq(controller.exit_code),
@@ -221,15 +249,6 @@ class Accelerator(wiring.Component):
         ]
         for engine, unit in engines.items():
             m.d.comb += control.stamp[engine].eq(unit.complete.valid & unit.complete.stamp)
-        with m.If(load.fault.valid):
-            m.d.comb += control.engine_fault.eq(load.fault)
-        with m.Elif(store.fault.valid):
-            m.d.comb += control.engine_fault.eq(store.fault)
-        with m.Elif(tokens.overflow):
-            m.d.comb += [
-                control.engine_fault.valid.eq(1),
-                control.engine_fault.cause.eq(int(Cause.TOKEN_OVERFLOW)),
-            ]
 
     def _monitor(self, m, monitor, engines, queues) -> None:
         """Tell the monitor what the engines do."""
@@ -258,21 +277,16 @@ class Accelerator(wiring.Component):
             m.d.comb += target.eq(source)
 
 
-def _address_bits(engine: Engine, config: Config) -> dict[str, int]:
-    """Return how many bits an engine's address fields need in this configuration."""
-    scratchpad = ceil_log2(config.scratchpad_words)
-    weights = ceil_log2(config.weight_words)
-    entries = ceil_log2(2 * config.acc_depth)
-    program = ceil_log2(config.program_words)
-    chip = max(scratchpad, weights, program, ceil_log2(TABLE_WORDS))
-    bits = {}
-    for field in COMMANDS[engine].fields:
-        if "memory" in field.name or not any(x in field.name for x in ("address", "step", "plane")):
-            continue
-        if field.name.startswith("chip"):
-            bits[field.name] = scratchpad if engine == Engine.STORE else chip
-        elif field.name in ("weight_address", "param_address"):
-            bits[field.name] = weights
-        else:
-            bits[field.name] = max(scratchpad, entries if field.name == "a_address" else 0)
-    return bits
+def _waits(unit, queue, blocked):
+    """Return an engine's byte of WAITS."""
+    memory = ~unit.quiet if hasattr(unit, "quiet") else Const(0)
+    flags = {
+        Wait.BUSY: unit.busy,
+        Wait.MEMORY: memory,
+        Wait.QUEUED: ~queue.empty,
+        Wait.FULL: blocked,
+    }
+    byte = Cat(queue.missing, Const(0, 4))
+    for flag, value in flags.items():
+        byte |= Mux(value, int(flag), 0)
+    return byte

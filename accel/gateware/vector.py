@@ -5,11 +5,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from accel.gateware.checks import RULE_BITS, CommandChecker, bit_of, report_rules
 from accel.gateware.delay import delayed
 from accel.gateware.ports import (
     AccumulatorReadPort,
     CommandLayout,
     Completion,
+    EngineFault,
     ReadPort,
     WritePort,
 )
@@ -19,6 +21,7 @@ from accel.gateware.vector_issue import ElementTag, ResultTag, VectorIssuer, slo
 from accel.gateware.vector_lanes import VectorLanes
 from accel.gateware.vector_params import ParameterFetcher
 from accel.isa import COMMANDS, Engine
+from accel.regmap import Rule
 
 __all__ = ["VectorEngine"]
 
@@ -51,6 +54,10 @@ class VectorEngine(wiring.Component):
     command : In(stream.Signature(CommandLayout(COMMANDS[Engine.VECTOR])))
         A command is accepted when its first parameters are there and the one before has issued
         its last read; its fields may change after that.
+    halt : In(1)
+        Read nothing more but parameters.
+    fault : Out(EngineFault)
+        One cycle after the offer of a command that breaks a rule, or after a read that does.
     complete : Out(Completion)
     busy : Out(1)
         From the cycle after a command's acceptance to that of its completion.
@@ -104,9 +111,14 @@ class VectorEngine(wiring.Component):
         self._acc_width = ceil_log2(2 * acc_depth)
         self._width = width = ceil_log2(scratchpad_words)
         self._weight_width = ceil_log2(weight_words)
+        self._checker = CommandChecker(
+            engine=Engine.VECTOR, rows=rows, cols=cols, lanes=lanes, weight_words=weight_words
+        )
         super().__init__(
             {
                 "command": In(stream.Signature(CommandLayout(COMMANDS[Engine.VECTOR]))),
+                "halt": In(1),
+                "fault": Out(EngineFault),
                 "complete": Out(Completion),
                 "busy": Out(1),
                 "acc": Out(AccumulatorReadPort(depth=acc_depth, cols=cols, lanes=lanes)),
@@ -163,7 +175,7 @@ class VectorEngine(wiring.Component):
             issue.offer.valid.eq(may_accept),
             issue.parameters_ready.eq(params.ready),
             issue.drained.eq(drained),
-            issue.room.eq(room),
+            issue.room.eq(room & ~self.halt),
             tags.push.eq(issue.tag_valid),
             tags.tail.eq(issue.tag),
             tags.pop.eq(self.acc.response.valid | self.scratchpad.response.valid),
@@ -178,7 +190,25 @@ class VectorEngine(wiring.Component):
         ]
         self._connect_reads(m, issue)
         self._connect_result(m, lanes, results)
+        self._report(m, issue, params)
         return m
+
+    def _report(self, m: Module, issue: VectorIssuer, params: ParameterFetcher) -> None:
+        m.submodules.checker = checker = self._checker
+        command = self.command
+        running = Signal(RULE_BITS)
+        pc = Signal.like(command.payload.pc, reset_less=True)
+        accepted_q = Signal()
+        m.d.sync += accepted_q.eq(issue.accept)
+        with m.If(issue.accept):
+            m.d.sync += pc.eq(command.payload.pc)
+        m.d.comb += [
+            checker.offer.valid.eq(command.valid),
+            checker.offer.fields.eq(command.payload.fields),
+            running.eq(issue.broken),
+            running[bit_of(Rule.WEIGHTS)].eq(params.past),
+            *report_rules(self.fault, running, pc, checker.broken, accepted_q, command.payload.pc),
+        ]
 
     def _connect_reads(self, m: Module, issue: VectorIssuer) -> None:
         # Cuts the memories' ready, which hangs on arbitration, from the loop counters.

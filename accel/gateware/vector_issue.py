@@ -5,8 +5,10 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from accel.gateware.checks import RULE_BITS, bit_of
 from accel.gateware.loopnest import LoopNest
 from accel.isa import COMMANDS, Engine, Operation
+from accel.regmap import Rule
 
 __all__ = ["ElementTag", "Path", "RequestLayout", "ResultTag", "VectorIssuer", "slot_bits"]
 
@@ -86,6 +88,8 @@ class VectorIssuer(wiring.Component):
         In the cycle of its request.
     result, result_valid : Out(ResultTag), Out(1)
         In the cycle of the last request of each result.
+    broken : Out(RULE_BITS)
+        Rules that the command taken last broke: a cycle after an address past its memory's end.
 
     Latency
     -------
@@ -98,6 +102,7 @@ class VectorIssuer(wiring.Component):
     ) -> None:
         self._slots = rows // lanes
         self._address_width = address_width
+        self._acc_width = acc_address_width
         self._a_width = max(address_width, acc_address_width)
         self._slot_width = bits = slot_bits(rows, cols, lanes)
         super().__init__(
@@ -113,6 +118,7 @@ class VectorIssuer(wiring.Component):
                 "tag_valid": Out(1),
                 "result": Out(ResultTag(address_width, bits)),
                 "result_valid": Out(1),
+                "broken": Out(RULE_BITS),
             }
         )
 
@@ -122,7 +128,8 @@ class VectorIssuer(wiring.Component):
         widths = {"a": self._a_width, "b": self._address_width, "dst": self._address_width}
         m.submodules.nest = nest = LoopNest(
             counts=(16, 16, 16, 16),
-            values={name: unsigned(width) for name, width in widths.items()},
+            # A bit more than the memory needs shows an address that leaves it, see CommandQueue.
+            values={name: unsigned(width + 1) for name, width in widths.items()},
             moving={"b": (2, 3), "dst": (2, 3)},
         )
         path = Signal(Path)
@@ -217,6 +224,16 @@ class VectorIssuer(wiring.Component):
             result.address.eq(values.dst),
             result.slot.eq(slots["dst"]),
             result.last.eq(nest.last.all() & ~more),
+        ]
+        past = values.a[self._address_width :].any() & (path != Path.SUMS)
+        past = Mux(second, values.b[self._address_width :].any(), past)
+        target_past = values.dst[self._address_width :].any()
+        entry_past = values.a[self._acc_width :].any() & (path == Path.SUMS)
+        m.d.sync += [
+            self.broken[bit_of(Rule.SCRATCHPAD)].eq(
+                (emit & past) | (self.result_valid & target_past)
+            ),
+            self.broken[bit_of(Rule.ACCUMULATORS)].eq(emit & entry_past),
         ]
         return m
 

@@ -39,6 +39,8 @@ class ParameterFetcher(wiring.Component):
         2 + (latency of `memory`) cycles at the latest.
     use : In(1)
         That slice starts to be issued: `ready` falls.
+    past : Out(1)
+        A cycle after a read past the end of the memory, which is not one of a command's first nine.
     taken : In(1)
         The lanes take over staging (`Requantizer.first`): it may be filled again.
     lane_staging : Out(ArrayLayout(LaneParameters, lanes))
@@ -59,6 +61,7 @@ class ParameterFetcher(wiring.Component):
                 "memory": Out(ReadPort(address_width, cols * 8)),
                 "ready": Out(1),
                 "use": In(1),
+                "past": Out(1),
                 "taken": In(1),
                 "lane_staging": Out(data.ArrayLayout(LaneParameters, lanes)),
                 "output_staging": Out(OutputRange),
@@ -73,7 +76,11 @@ class ParameterFetcher(wiring.Component):
         remaining = Signal.like(fields.slices)  # slices of the last command still to be fetched
         uniform = Signal()
         slot = Signal(range(max(groups, 2)))  # the slice's place in the weight words
-        base = Signal.like(self.memory.request.payload)  # the column group's first word
+        # A bit more shows a read past the end.
+        base = Signal(len(self.memory.request.payload) + 1)  # the column group's first word
+        address = Signal.like(base)
+        m.d.comb += self.memory.request.payload.eq(address)
+        m.d.sync += self.past.eq(self.memory.request.valid & address[-1])
         offer_done = Signal()  # the command on offer has had its first slice fetched
         occupied = Signal()  # staging is being filled, or holds what the lanes have not taken
         filling = Signal()
@@ -83,7 +90,7 @@ class ParameterFetcher(wiring.Component):
         with m.If(begin):
             m.d.sync += [occupied.eq(1), filling.eq(1)]
             with m.If(remaining.any()):
-                m.d.sync += [remaining.eq(remaining - 1), self.memory.request.payload.eq(base)]
+                m.d.sync += [remaining.eq(remaining - 1), address.eq(base)]
             with m.Else():
                 first_slot = Mux(fields.operation == Operation.ACC, fields.a_slot, 0)
                 m.d.sync += [
@@ -92,10 +99,10 @@ class ParameterFetcher(wiring.Component):
                     uniform.eq(fields.uniform),
                     slot.eq(first_slot),
                     base.eq(fields.param_address),
-                    self.memory.request.payload.eq(fields.param_address),
+                    address.eq(fields.param_address),
                 ]
 
-        own, sent = self._send(m, begin, filling & uniform)
+        own, sent = self._send(m, begin, filling & uniform, address)
         with m.If(sent):
             # What is still on its way arrives before any operand that is asked for now.
             m.d.sync += self.ready.eq(1)
@@ -105,7 +112,7 @@ class ParameterFetcher(wiring.Component):
         with m.If(self._receive(m, slot, own)):
             m.d.sync += filling.eq(0)
             with m.If(slot == groups - 1):
-                m.d.sync += [slot.eq(0), base.eq(self.memory.request.payload)]
+                m.d.sync += [slot.eq(0), base.eq(address)]
             with m.Else():
                 m.d.sync += slot.eq(slot + 1)
         with m.If(self.use):
@@ -116,7 +123,9 @@ class ParameterFetcher(wiring.Component):
             m.d.sync += occupied.eq(0)
         return m
 
-    def _send(self, m: Module, begin: Signal, uniform: Signal) -> tuple[data.View, Signal]:
+    def _send(
+        self, m: Module, begin: Signal, uniform: Signal, address: Signal
+    ) -> tuple[data.View, Signal]:
         """Issue the reads; return the bytes that a uniform command gives instead, and the end."""
         fields = self.offer.fields
         request = self.memory.request
@@ -135,7 +144,7 @@ class ParameterFetcher(wiring.Component):
             m.d.sync += [
                 unsent.eq(unsent - 1),
                 sending.eq(unsent != 0),
-                request.payload.eq(request.payload + 1),
+                address.eq(address + 1),
             ]
         number = Cat(fields.bias, fields.multiplier, Const(0, 1), fields.shift)
         own = Signal(data.StructLayout({"valid": 1, "byte": 8}))

@@ -39,6 +39,8 @@ class WeightLoader(wiring.Component):
         Once a tile's first request is accepted, the others must be accepted without a gap.
     burst : Out(1)
         High from the cycle after a tile's first request is accepted until its last one is.
+    past : Out(1)
+        A tile goes past the end of the memory. Of a command's first tile this is not said.
     load, data : Out(1), Out(8 * cols)
         To the array: row 0's word WEIGHT_LATENCY + 1 cycles after its request, then one per cycle.
 
@@ -63,6 +65,7 @@ class WeightLoader(wiring.Component):
                 "last": In(1),
                 "weights": Out(ReadPort(address_width, unsigned(8 * cols))),
                 "burst": Out(1),
+                "past": Out(1),
                 "load": Out(1),
                 "data": Out(8 * cols),
             }
@@ -78,6 +81,7 @@ class WeightLoader(wiring.Component):
         need = Signal(init=1)
         jump = Signal()
         target = Signal.like(request.payload, reset_less=True)
+        wrapped = Signal()  # the next word, not being a command's first, is past the end
         with m.If(need & self.first.valid):
             m.d.sync += [target.eq(self.first.address), need.eq(0), jump.eq(1)]
 
@@ -97,16 +101,18 @@ class WeightLoader(wiring.Component):
         ]
         with m.If(accepted):
             m.d.sync += [self.burst.eq(~end), request.payload.eq(request.payload + 1)]
+            m.d.sync += wrapped.eq(request.payload.all())
             m.d.sync += row.eq(row + 1)
             with m.If(~self.burst):
                 m.d.sync += self.loaded.eq(1)
         with m.If(begin):
             m.d.sync += [request.valid.eq(1), row.eq(0), jump.eq(0)]
             with m.If(jump):
-                m.d.sync += request.payload.eq(target)
+                m.d.sync += [request.payload.eq(target), wrapped.eq(0)]
         with m.Elif(end):
             m.d.sync += request.valid.eq(0)
 
+        m.d.comb += self.past.eq(accepted & wrapped)
         word = Signal.like(self.data, name="word", reset_less=True)
         m.d.sync += word.eq(self.weights.response.data)
         row_0 = delayed(m, accepted & ~self.burst, WEIGHT_LATENCY + 1, name="row_0")

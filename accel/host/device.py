@@ -106,6 +106,10 @@ class Device(ABC):
             When `irq` stays low for `timeout_cycles` cycles: the message names the limit.
         """
 
+    def explain(self) -> str:
+        """Return what the device knows of its last fault besides the registers; often nothing."""
+        return ""
+
     def close(self) -> None:  # noqa: B027 - optional to override
         """Release what the device holds; it is of no use afterwards. May be called again."""
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from accel.errors import DeviceError, ImageError
 from accel.host.device import Device
+from accel.host.faults import read_fault
 from accel.image import Image
 from accel.isa import ISA_VERSION, Engine
 from accel.regmap import (
@@ -15,8 +16,9 @@ from accel.regmap import (
     STAMP_COUNTER,
     STAMP_COUNTER_SHIFT,
     STAMPS,
+    WATCHDOG_STEP,
+    WINDOW_BYTES,
     Activity,
-    Cause,
     Control,
     Status,
     address,
@@ -27,6 +29,9 @@ __all__ = ["Driver", "RunStats"]
 Array = npt.NDArray[Any]
 
 DEFAULT_TIMEOUT_CYCLES = 200_000_000
+
+GRACE_CYCLES = 100_000
+"""How much longer is waited than the watchdog lets it run: its report should come first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +71,22 @@ class RunStats:
 class Driver:
     """Runs images on a device.
 
+    The accelerator may read what the image has in memory, and write what of it is no constant: its
+    memory windows say so. After a fault the next run loads the program again.
+
     Parameters
     ----------
     device : Device
         An open one; it is not closed here.
     timeout_cycles : int
-        Longest inference that is waited for.
+        Longest inference that is waited for, and the limit of the watchdog.
     """
 
     def __init__(self, device: Device, *, timeout_cycles: int = DEFAULT_TIMEOUT_CYCLES) -> None:
         self._device = device
         self._timeout_cycles = timeout_cycles
         self._image: Image | None = None
+        self._loaded = False
 
     def load_image(self, image: Image) -> None:
         """Check the device, write the image's constants to memory and load its program.
@@ -87,7 +96,8 @@ class Driver:
         ImageError
             When the image was made for another configuration or ISA version.
         DeviceError
-            When the device is no accelerator, its memory is too small, or loading failed.
+            When the device is no accelerator, its memory is too small, or loading failed: then as
+            FaultError, with its cause.
         """
         device = self._device
         identity = self._read("ID")
@@ -113,13 +123,32 @@ class Driver:
             )
         for segment in image.segments:
             device.write_memory(device.memory_base + segment.address, segment.data)
+        self._image, self._loaded = image, False
+        self._load_program(image)
+
+    def _load_program(self, image: Image) -> None:
+        base = self._device.memory_base
         self._write("CONTROL", Control.CLEAR)
         self._write("IRQ_ENABLE", 1)
-        self._write("MEMORY_BASE", device.memory_base)
+        self._write("MEMORY_BASE", base)
         self._write("PROGRAM_ADDRESS", image.program_address)
         self._write("PROGRAM_WORDS", image.program_words)
+        self._open_window("READ", base, 0, image.memory_bytes)
+        self._open_window("WRITE", base, *image.writable)
+        steps = min(-(-self._timeout_cycles // WATCHDOG_STEP), (1 << 32) // WATCHDOG_STEP - 1)
+        self._write("WATCHDOG", steps * WATCHDOG_STEP)
         self._go(Control.LOAD, "loading the program")
-        self._image = image
+        self._loaded = True
+
+    def _open_window(self, name: str, base: int, start: int, stop: int) -> None:
+        """Allow the bytes from offset `start` to before `stop`, in whole granules."""
+        first = base + start // WINDOW_BYTES * WINDOW_BYTES
+        last = base + -(-stop // WINDOW_BYTES) * WINDOW_BYTES - 1
+        if start >= stop:
+            # Closed: the base is behind the limit.
+            first, last = 1 << 31, 0
+        self._write(f"{name}_BASE", first)
+        self._write(f"{name}_LIMIT", last)
 
     def run(self, inputs: Sequence[Array]) -> tuple[list[Array], RunStats]:
         """Run one inference.
@@ -138,11 +167,14 @@ class Driver:
         Raises
         ------
         DeviceError
-            When no image is loaded, or the accelerator stopped with an error or not at all.
+            When no image is loaded, or the accelerator stopped with a fault (FaultError) or not at
+            all.
         """
         image, device = self._image, self._device
         if image is None:
             raise DeviceError(f"{device.name}: no image is loaded")
+        if not self._loaded:
+            self._load_program(image)
         for tensor, values in zip(image.inputs, inputs, strict=True):
             device.write_memory(device.memory_base + tensor.address, tensor.pack(values))
         self._go(Control.START, image.model)
@@ -154,25 +186,20 @@ class Driver:
 
     def _go(self, control: Control, what: str) -> None:
         self._write("CONTROL", control)
-        self._device.wait(self._timeout_cycles)
+        self._device.wait(self._timeout_cycles + GRACE_CYCLES)
         status = Status(self._read("STATUS") & 0xF)
         if not status & Status.ERROR and control is Control.START:
             self._stats = self._read_stats()
         if status & Status.ERROR:
-            message = self._describe_error(what)
+            running = self._image if control is Control.START else None
+            place = f"{self._device.name}: {what}"
+            error = read_fault(self._read, place, running, self._device.explain())
+            self._loaded = False
             self._write("CONTROL", Control.CLEAR)
-            raise DeviceError(message)
+            raise error
         self._write("CONTROL", Control.CLEAR)
         if not status & Status.DONE:
             raise DeviceError(f"{self._device.name}: {what}: interrupt without DONE")
-
-    def _describe_error(self, what: str) -> str:
-        code = self._read("CAUSE")
-        name = Cause(code).name if code in list(Cause) else f"cause {code}"
-        return (
-            f"{self._device.name}: {what}: stopped with {name} at address "
-            f"{self._read('CAUSE_ADDRESS'):#x}, pc {self._read('CAUSE_PC'):#x}"
-        )
 
     def _read_stats(self) -> RunStats:
         count = min(self._read("STAMP_COUNT"), STAMPS)

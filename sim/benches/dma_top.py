@@ -43,8 +43,8 @@ class DmaTop(wiring.Component):  # type: ignore[misc]
             {
                 "m_axi": Out(AXI4Signature(data_bits=config.bus_bits)),
                 "memory_base": In(32),
-                "load": Out(_without(self._load, "axi", "memory_base")),
-                "store": Out(_without(self._store, "axi", "memory_base")),
+                "load": Out(_without(self._load, "axi", "memory_base", "window", "halt")),
+                "store": Out(_without(self._store, "axi", "memory_base", "window", "halt")),
             }
         )
 
@@ -61,7 +61,10 @@ class DmaTop(wiring.Component):  # type: ignore[misc]
                     wiring.connect(m, inner, wiring.flipped(outer))
                 else:
                     m.d.comb += inner.eq(outer) if member.flow is wiring.In else outer.eq(inner)
-            m.d.comb += engine.memory_base.eq(self.memory_base)
+            m.d.comb += [
+                engine.memory_base.eq(self.memory_base),
+                engine.window.limit.eq(0xFFFFFFFF),
+            ]
             for name, member in engine.axi.signature.members.items():
                 inner, outer = getattr(engine.axi, name), getattr(self.m_axi, name)
                 m.d.comb += inner.eq(outer) if member.flow is wiring.In else outer.eq(inner)

@@ -85,6 +85,30 @@ struct ReadBurst {
   unsigned beat;
 };
 
+// An error response to the data beat that is `beats` further on; for writes, to its burst.
+struct Injection {
+  uint64_t beats = 0;
+  unsigned response = 0;
+
+  // Count beats; return the response for them.
+  unsigned pass(uint64_t count) {
+    if (response == 0) return 0;
+    if (count <= beats) {
+      beats -= count;
+      return 0;
+    }
+    unsigned due = response;
+    response = 0;
+    return due;
+  }
+};
+
+// Byte addresses that the host allows, for a check of its own: first and last.
+struct Range {
+  uint64_t first = 0, last = UINT64_MAX;
+  bool holds(uint64_t from, uint64_t to) const { return from >= first && to <= last; }
+};
+
 struct Response {
   Address request;
   std::vector<Beat> beats;
@@ -115,9 +139,7 @@ class Simulator {
 #else
     (void)trace_path;
 #endif
-    top_->rst = 1;
-    for (int i = 0; i < 4; ++i) step();
-    top_->rst = 0;
+    reset(4);
     for (int i = 0; i < 4; ++i) step();
   }
 
@@ -141,6 +163,37 @@ class Simulator {
       if (!error_.empty()) return -1;
     }
     return top_->irq ? 1 : 0;
+  }
+
+  // Clock it so often, whatever `irq` says.
+  int advance(uint64_t count) {
+    for (uint64_t i = 0; i < count && error_.empty(); ++i) step();
+    return error_.empty() ? 0 : -1;
+  }
+
+  // Reset accelerator and memory port together, as a system does; the memory keeps its bytes.
+  void reset(uint64_t count) {
+    held_ar_ = held_aw_ = Held<Address>();
+    held_w_ = Held<Beat>();
+    reads_.clear();
+    writes_.clear();
+    beats_.clear();
+    partial_.clear();
+    responses_.clear();
+    top_->s_axi_awvalid = top_->s_axi_wvalid = top_->s_axi_bready = 0;
+    top_->s_axi_arvalid = top_->s_axi_rready = 0;
+    top_->m_axi_rvalid = top_->m_axi_bvalid = 0;
+    top_->rst = 1;
+    for (uint64_t i = 0; i < count; ++i) step();
+    top_->rst = 0;
+  }
+
+  void inject(unsigned write, uint64_t beats, unsigned response) {
+    (write ? bad_write_ : bad_read_) = Injection{beats, response};
+  }
+
+  void allow(unsigned write, uint64_t first, uint64_t last) {
+    (write ? may_write_ : may_read_) = Range{first, last};
   }
 
   int write_register(uint32_t offset, uint32_t value) {
@@ -258,10 +311,11 @@ class Simulator {
     if (!top_->m_axi_rvalid && !reads_.empty() && reads_.front().due <= cycle_ && !stall()) {
       const ReadBurst& burst = reads_.front();
       bool ok = inside(burst.request);
+      unsigned injected = bad_read_.pass(1);
       top_->m_axi_rvalid = 1;
       top_->m_axi_rid = burst.request.id;
       top_->m_axi_rlast = burst.beat == burst.request.length;
-      top_->m_axi_rresp = ok ? 0 : kDecodeError;
+      top_->m_axi_rresp = injected ? injected : ok ? 0 : kDecodeError;
       if (ok)
         std::memcpy(&top_->m_axi_rdata, place(burst.request, burst.beat), kBusBytes);
       else
@@ -271,9 +325,10 @@ class Simulator {
         !stall()) {
       Response& response = responses_.front();
       bool ok = inside(response.request);
+      unsigned injected = bad_write_.pass(response.beats.size());
       top_->m_axi_bvalid = 1;
       top_->m_axi_bid = response.request.id;
-      top_->m_axi_bresp = ok ? 0 : kDecodeError;
+      top_->m_axi_bresp = injected ? injected : ok ? 0 : kDecodeError;
       if (ok) store(response);
       responses_.pop_front();
     }
@@ -283,8 +338,14 @@ class Simulator {
     for (unsigned i = 0; i < response.beats.size(); ++i) {
       uint8_t* to = place(response.request, i);
       const Beat& beat = response.beats[i];
+      uint64_t address = (response.request.address & ~uint64_t(kBusBytes - 1)) + i * kBusBytes;
       for (unsigned k = 0; k < kBusBytes; ++k)
-        if (beat.strobe >> k & 1) to[k] = beat.data[k];
+        if (beat.strobe >> k & 1) {
+          to[k] = beat.data[k];
+          if (!may_write_.holds(address + k, address + k))
+            fail("a write to 0x%llx, which the host does not allow",
+                 static_cast<unsigned long long>(address + k));
+        }
     }
   }
 
@@ -301,6 +362,10 @@ class Simulator {
     uint64_t start = a.address & ~uint64_t(kBusBytes - 1);
     if (a.burst != 1) fail("%s burst type %u is not INCR", channel, a.burst);
     if (a.size != log2_of(kBusBytes)) fail("%s beats of %u bytes", channel, 1u << a.size);
+    const Range& allowed = channel[1] == 'w' ? may_write_ : may_read_;
+    if (!allowed.holds(start, start + uint64_t(a.length + 1) * kBusBytes - 1))
+      fail("%s burst at 0x%llx, where the host does not allow it", channel,
+           static_cast<unsigned long long>(a.address));
     if (start % kPage + uint64_t(a.length + 1) * kBusBytes > kPage)
       fail("%s burst at 0x%llx of %u beats crosses 4 KiB", channel,
            static_cast<unsigned long long>(a.address), a.length + 1);
@@ -371,6 +436,8 @@ class Simulator {
   std::deque<Beat> beats_;
   std::vector<Beat> partial_;
   std::deque<Response> responses_;
+  Injection bad_read_, bad_write_;
+  Range may_read_, may_write_;
 };
 
 }  // namespace
@@ -388,6 +455,16 @@ EXPORT uint8_t* sim_memory(void* s) { return static_cast<Simulator*>(s)->memory(
 EXPORT uint64_t sim_cycles(void* s) { return static_cast<Simulator*>(s)->cycles(); }
 EXPORT const char* sim_error(void* s) { return static_cast<Simulator*>(s)->error(); }
 EXPORT int sim_run(void* s, uint64_t limit) { return static_cast<Simulator*>(s)->run(limit); }
+EXPORT int sim_advance(void* s, uint64_t count) {
+  return static_cast<Simulator*>(s)->advance(count);
+}
+EXPORT void sim_reset(void* s, uint64_t count) { static_cast<Simulator*>(s)->reset(count); }
+EXPORT void sim_inject(void* s, unsigned write, uint64_t beats, unsigned response) {
+  static_cast<Simulator*>(s)->inject(write, beats, response);
+}
+EXPORT void sim_allow(void* s, unsigned write, uint64_t first, uint64_t last) {
+  static_cast<Simulator*>(s)->allow(write, first, last);
+}
 EXPORT int sim_write_register(void* s, uint32_t offset, uint32_t value) {
   return static_cast<Simulator*>(s)->write_register(offset, value);
 }

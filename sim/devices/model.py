@@ -5,8 +5,9 @@ import numpy as np
 from accel.config import Config
 from accel.errors import AccelError, DeviceError
 from accel.host.device import DEFAULT_MEMORY_BYTES, Buffer, Device
-from accel.isa import ISA_VERSION
+from accel.isa import ISA_VERSION, Engine
 from accel.regmap import (
+    CONTROLLER,
     ID_VALUE,
     REGISTERS,
     STAMP_COUNTER,
@@ -18,7 +19,7 @@ from accel.regmap import (
     Status,
 )
 from sim.activity import Counts
-from sim.errors import Fault, ProgramError
+from sim.errors import CommandError, Fault, ProgramError
 from sim.machine import INSTRUCTION_LIMIT, Machine
 
 __all__ = ["ModelDevice"]
@@ -73,7 +74,7 @@ class ModelDevice(Device):
             instruction_limit=instruction_limit,
         )
         shape = bytes((config.rows, config.cols, config.lanes, config.bus_bytes))
-        self._values = {r.name: 0 for r in REGISTERS}
+        self._values = {r.name: r.reset for r in REGISTERS}
         self._values |= {
             "ID": ID_VALUE,
             "VERSION": ISA_VERSION,
@@ -84,6 +85,7 @@ class ModelDevice(Device):
         self._counts: Counts | None = None
         self._state = Status(0)
         self._failure: AccelError | None = None
+        self._detail = ""
 
     def read_memory(self, address: int, length: int) -> bytes:
         """See `Device`."""
@@ -116,7 +118,8 @@ class ModelDevice(Device):
         if register.name == "CONTROL":
             self._control(Control(value & 7))
         elif register.access == "rw":
-            self._values[register.name] = value
+            kept = register.reset & register.fixed
+            self._values[register.name] = (value & ~register.fixed) | kept
 
     def wait(self, timeout_cycles: int) -> None:
         """See `Device`.
@@ -132,6 +135,20 @@ class ModelDevice(Device):
             raise self._failure
         if not self._irq or self._values["CYCLES"] > timeout_cycles:
             raise self.timeout_error(timeout_cycles)
+
+    def explain(self) -> str:
+        """See `Device`: of an illegal command, the instruction and the field."""
+        return self._detail
+
+    def inject_error(self, direction: str, beat: int) -> None:
+        """Let the memory answer a data beat with an error; see VerilatorDevice.inject_error.
+
+        Its burst is not done, and nothing behind it.
+        """
+        engines = {"read": Engine.LOAD, "write": Engine.STORE}
+        if direction not in engines:
+            raise DeviceError(f"direction must be read or write, not {direction}")
+        self.machine.port.inject(engines[direction], beat)
 
     @property
     def _irq(self) -> bool:
@@ -169,30 +186,46 @@ class ModelDevice(Device):
         free = not self._state & Status.ERROR
         if control & Control.CLEAR:
             self._state, self._failure = Status(0), None
-            self._values |= {"CAUSE": 0, "CAUSE_ADDRESS": 0, "CAUSE_PC": 0}
+            self._values |= {n: 0 for n in self._values if n.startswith("CAUSE")}
         if free and control & (Control.LOAD | Control.START):
             self._execute(load=bool(control & Control.LOAD))
 
     def _execute(self, *, load: bool) -> None:
         """Load or run the program; leave the outcome in the registers."""
-        self._state, self._failure = Status(0), None
+        self._state, self._failure, self._detail = Status(0), None, ""
         machine, values = self.machine, self._values
+        for engine, name in ((Engine.LOAD, "READ"), (Engine.STORE, "WRITE")):
+            machine.port.windows[engine] = (values[f"{name}_BASE"], values[f"{name}_LIMIT"])
         try:
             machine.set_memory_base(values["MEMORY_BASE"])
             if load:
                 machine.load_program(values["PROGRAM_ADDRESS"], values["PROGRAM_WORDS"])
             else:
-                machine.run()
+                machine.run(values["WATCHDOG"])
                 values["EXIT_CODE"] = machine.exit_code
             self._state = Status.DONE
+        except CommandError as error:
+            engine = Engine.LOAD if load else machine.engine
+            self._stop(Fault(error.cause, error.rule, 0 if load else machine.core.pc, engine))
+            self._detail = str(error)
         except ProgramError as error:
             self._failure = error
         except Fault as fault:
-            self._state = Status.ERROR
-            values |= {"CAUSE": fault.cause, "CAUSE_ADDRESS": fault.address}
-            values["CAUSE_PC"] = fault.pc or 0
-        if not load:
+            self._stop(fault)
+        if load:
+            # A load's cycles are not estimated.
+            values |= {"CYCLES": 0, "CYCLES_HIGH": 0}
+        else:
             self._count()
+
+    def _stop(self, fault: Fault) -> None:
+        self._state = Status.ERROR
+        self._values |= {
+            "CAUSE": int(fault.cause),
+            "CAUSE_ADDRESS": int(fault.address),
+            "CAUSE_PC": fault.pc or 0,
+            "CAUSE_ENGINE": CONTROLLER if fault.engine is None else int(fault.engine),
+        }
 
     def _count(self) -> None:
         machine = self.machine

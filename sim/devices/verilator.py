@@ -11,7 +11,10 @@ from accel.host.device import DEFAULT_MEMORY_BYTES, Buffer
 from sim.devices.build import TOP, accelerator_verilog, build_library
 from sim.devices.rtl import RtlDevice
 
-__all__ = ["VerilatorDevice"]
+__all__ = ["DECERR", "SLVERR", "VerilatorDevice"]
+
+SLVERR, DECERR = 2, 3
+"""Error responses of AXI4."""
 
 # A second or so: Python sees an interrupt from the keyboard between calls only.
 _CYCLES_PER_CALL = 500_000
@@ -33,12 +36,22 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "sim_cycles": (ctypes.c_uint64, [ctypes.c_void_p]),
     "sim_error": (ctypes.c_char_p, [ctypes.c_void_p]),
     "sim_run": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint64]),
+    "sim_advance": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint64]),
+    "sim_reset": (None, [ctypes.c_void_p, ctypes.c_uint64]),
+    "sim_inject": (None, [ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint64, ctypes.c_uint]),
+    "sim_allow": (None, [ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint64, ctypes.c_uint64]),
     "sim_write_register": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32]),
     "sim_read_register": (
         ctypes.c_int,
         [ctypes.c_void_p, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)],
     ),
 }
+
+
+def _direction(name: str) -> int:
+    if name not in ("read", "write"):
+        raise DeviceError(f"direction must be read or write, not {name}")
+    return int(name == "write")
 
 
 class VerilatorDevice(RtlDevice):
@@ -143,6 +156,45 @@ class VerilatorDevice(RtlDevice):
             if self._check(self._library.sim_run(handle, cycles)):
                 return
         raise self.timeout_error(timeout_cycles)
+
+    def advance(self, cycles: int) -> None:
+        """Simulate so many cycles, whatever `irq` says.
+
+        Raises
+        ------
+        DeviceError
+            When the accelerator breaks a rule of AXI4 or a limit of `allow`.
+        """
+        self._check(self._library.sim_advance(self._open_handle(), cycles))
+
+    def reset(self, cycles: int = 4) -> None:
+        """Hold `rst` high for so many cycles, of the accelerator and of the memory's port.
+
+        The memory keeps its bytes; all control registers have their reset values afterwards.
+        """
+        self._library.sim_reset(self._open_handle(), cycles)
+
+    def inject_error(self, direction: str, beat: int, response: int = SLVERR) -> None:
+        """Let the memory answer one data beat with an error, once.
+
+        Parameters
+        ----------
+        direction : str
+            "read" or "write"; a write's response is that of the burst with the beat in it.
+        beat : int
+            Beats of that direction that come before it from now on.
+        response : int
+            SLVERR (2) or DECERR (3); 0 takes an error back that has not come yet.
+        """
+        number = _direction(direction)
+        self._library.sim_inject(self._open_handle(), number, beat, response)
+
+    def allow(self, direction: str, first: int, last: int) -> None:
+        """Stop the simulation at a burst that touches other byte addresses than these.
+
+        It knows nothing of the accelerator's own windows, and so can check them.
+        """
+        self._library.sim_allow(self._open_handle(), _direction(direction), first, last)
 
     def close(self) -> None:
         """Free the simulator and finish its waves."""

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sim.errors import ProgramError
+from accel.regmap import Rule
+from sim.errors import CommandError, ProgramError
 from sim.spaces import Memory, Spaces, Words
 
 __all__ = ["Access", "Action", "require", "require_counts"]
@@ -48,13 +49,16 @@ class Action(ABC):
         """
 
 
-def require(ok: bool, message: str) -> None:
-    """Raise ProgramError with the message unless `ok`."""
+def require(ok: bool, message: str, rule: Rule | None = None) -> None:
+    """Raise ProgramError with the message unless `ok`.
+
+    With `rule` it is a CommandError: the hardware looks at that, too.
+    """
     if not ok:
-        raise ProgramError(message)
+        raise ProgramError(message) if rule is None else CommandError(message, rule)
 
 
 def require_counts(fields: Mapping[str, int], *names: str) -> None:
     """Raise ProgramError when one of the named fields is 0."""
     for name in names:
-        require(fields[name] >= 1, f"{name} must be at least 1, not 0")
+        require(fields[name] >= 1, f"{name} must be at least 1, not 0", Rule.COUNT)

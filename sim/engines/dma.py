@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from accel.config import Config
 from accel.isa import Space
+from accel.regmap import Rule
 from sim.engines.action import Access, Action, require, require_counts
 from sim.engines.addresses import ADDRESS_MASK, Offsets, as_words, loop_offsets
 from sim.spaces import Memory, Spaces, Words
@@ -38,12 +39,20 @@ class Dma(Action):
     bursts : tuple of tuple of int
         Per row, the cycles that each of its bursts keeps the port: its beats, or its words where
         they are more.
+    transfer_cycles : int
+        The larger of words and beats, summed over rows.
+    bursts : int
+        Bursts that the rows take at least.
+    rows : tuple of array, array
+        First and last byte of each row, as offsets from MEMORY_BASE.
     """
 
     def __init__(self, config: Config, fields: Mapping[str, int]) -> None:
         require_counts(fields, "words", "rows", "planes")
         space = fields["space"]
-        require(space in list(Space), f"space must be from 0 to {max(Space)}, not {space}")
+        require(
+            space in list(Space), f"space must be from 0 to {max(Space)}, not {space}", Rule.VALUE
+        )
         self._space = Memory(space)
         self._slot = {
             Memory.SCRATCHPAD: config.word_slot,
@@ -59,6 +68,7 @@ class Dma(Action):
 
         bus = config.bus_bytes
         beats = (starts + row_bytes - 1) // bus - starts // bus + 1
+        self.rows = (starts, starts + row_bytes - 1)
         self.words = count * starts.size
         self.beats = int(beats.sum())
         cycles = beats
@@ -91,9 +101,14 @@ class Dma(Action):
         words = fields["words"]
         pads = [fields.get(name, 0) for name in ("pack_lead", "pack_tail")]
         if not self._pack_step:
-            require(not any(pads), "pack_lead and pack_tail must be 0 where pack_step is 0")
+            require(
+                not any(pads),
+                "pack_lead and pack_tail must be 0 where pack_step is 0",
+                Rule.PACKING,
+            )
             return words * self._slot
-        require(self._space == Memory.SCRATCHPAD, "only loads of the scratchpad can pack")
+        scratchpad = self._space == Memory.SCRATCHPAD
+        require(scratchpad, "only loads of the scratchpad can pack", Rule.PACKING)
         require_counts(fields, "pack_bytes")
         row_bytes = fields["pack_bytes"]
         held, wanted = pads[0] + row_bytes, (words - 1) * self._pack_step + self._slot
@@ -115,6 +130,7 @@ class Dma(Action):
             require(
                 bool(self._pack_step) or not is_used or fields[name] % self._slot == 0,
                 f"{name} must be a multiple of the slot of {self._slot} bytes, not {fields[name]}",
+                Rule.ALIGNMENT,
             )
         starts: Offsets = (fields["memory_address"] + loop_offsets(shape, steps)) & 0xFFFFFFFF
         return starts.ravel()
@@ -185,7 +201,8 @@ class Store(Dma):
     """Scratchpad to external memory."""
 
     def __init__(self, config: Config, fields: Mapping[str, int]) -> None:
-        require(fields["space"] == Space.SCRATCHPAD, "space of a store must be 0 (scratchpad)")
+        scratchpad = fields["space"] == Space.SCRATCHPAD
+        require(scratchpad, "space of a store must be 0 (scratchpad)", Rule.VALUE)
         super().__init__(config, fields)
         self.reads = (Access(Memory.SCRATCHPAD, self._chip_words),)
         self.writes = (Access(Memory.EXTERNAL, self._external),)

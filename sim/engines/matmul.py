@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accel.config import Config
+from accel.regmap import Rule
 from sim.engines.action import Access, Action, require, require_counts
 from sim.engines.addresses import ADDRESS_MASK, Offsets, as_words, loop_offsets
 from sim.spaces import Memory, Spaces, Words
@@ -18,6 +19,9 @@ LEVELS = ("col", "row", "k0", "k1", "k2")
 
 GROUP_BYTES = 4
 """Array rows that a group's word fills in matrix mode."""
+
+WORDS_LIMIT = 1 << 16
+"""Weight words of a command that is worked out, however small the memory: they wrap."""
 
 GROUP_TAPS = (3, 5)
 """Array rows from group to group that the depthwise mode has wires for."""
@@ -96,10 +100,15 @@ class Matmul(Action):
         self.taps = fields["taps"]
         _check_mode(config, self.groups, self.taps)
         self._skip, self._stride = fields["skip"], fields["gap"] + 1
-        require(self._skip < counts[0], f"skip {self._skip} leaves no output pixel of {counts[0]}")
+        require(
+            self._skip < counts[0],
+            f"skip {self._skip} leaves no output pixel of {counts[0]}",
+            Rule.SIZE,
+        )
         require(
             counts[0] < 4 * config.acc_depth,
             f"{counts[0]} positions in a row; the limit is {4 * config.acc_depth - 1}",
+            Rule.SIZE,
         )
         self._counts = counts
         self.positions = counts[0] * counts[1]
@@ -107,13 +116,18 @@ class Matmul(Action):
         self.tiles = counts[2] * counts[3] * counts[4]
         self.accumulates = bool(fields["accumulate"])
         words = self.tiles * config.rows
-        require(words <= ADDRESS_MASK + 1, f"{self.tiles} tiles are more than any memory holds")
+        require(
+            words <= max(config.weight_words, WORDS_LIMIT),
+            f"{self.tiles} tiles are more than any memory holds",
+            Rule.WEIGHTS,
+        )
         self._acc = fields["acc_address"]
         last = self._acc + self.pixels - 1
         require(
             self._acc // config.acc_depth == last // config.acc_depth,
             f"entries {self._acc} .. {last} cross from one accumulator half of "
             f"{config.acc_depth} into another",
+            Rule.ACCUMULATORS,
         )
         self._pad = fields["pad_value"]
         weights = fields["weight_address"]
@@ -166,7 +180,7 @@ class Matmul(Action):
             for inside in (a_inside, b_inside):
                 if inside is not None:
                     meet = meet & inside
-            require(not meet.any(), "two groups read the same bank at once")
+            require(not meet.any(), "two groups read the same bank at once", Rule.BANKS)
 
     def _gather(self, spaces: Spaces, group: int) -> npt.NDArray[np.int8]:
         """Return a group's words [position, tile, byte]."""
@@ -224,17 +238,24 @@ class Matmul(Action):
 
 def _check_mode(config: Config, groups: int, taps: int) -> None:
     """Refuse what the array has no wires for."""
-    require(groups <= config.groups, f"{groups} groups; this configuration has {config.groups}")
+    require(
+        groups <= config.groups,
+        f"{groups} groups; this configuration has {config.groups}",
+        Rule.VALUE,
+    )
     if not taps:
         require(
             groups == 1 or GROUP_BYTES * groups <= config.rows,
             f"{groups} groups of {GROUP_BYTES} bytes need more than {config.rows} array rows",
+            Rule.VALUE,
         )
         return
-    require(config.depthwise, "depthwise mode needs as many array rows as columns")
+    square = config.depthwise
+    require(square, "depthwise mode needs as many array rows as columns", Rule.VALUE)
     require(
         groups == 1 or (taps in GROUP_TAPS and taps * groups <= config.rows),
         f"{groups} groups of {taps} taps on {config.rows} array rows",
+        Rule.VALUE,
     )
 
 

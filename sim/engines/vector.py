@@ -10,6 +10,7 @@ import numpy.typing as npt
 from accel.config import Config
 from accel.isa import PARAM_WORDS, Operation
 from accel.numerics import multiply_by_quantized_multiplier, wrap_int32
+from accel.regmap import Rule
 from sim.engines.action import Access, Action, require, require_counts
 from sim.engines.addresses import ADDRESS_MASK, Offsets, as_words, loop_offsets
 from sim.spaces import Memory, Spaces
@@ -124,6 +125,7 @@ class Vector(Action):
         require(
             f["operation"] in list(Operation),
             f"operation must be from 0 to {max(Operation)}, not {f['operation']}",
+            Rule.VALUE,
         )
         self.operation = operation = Operation(f["operation"])
         self._results = f["count_col"] * f["count_row"]
@@ -160,21 +162,26 @@ class Vector(Action):
         f, operation = self._fields, self.operation
         if operation not in WINDOWED:
             for name in ("window_col", "window_row"):
-                require(f[name] == 1, f"{name} must be 1 for {operation.name}, not {f[name]}")
+                message = f"{name} must be 1 for {operation.name}, not {f[name]}"
+                require(f[name] == 1, message, Rule.VALUE)
         used = {"a": True, "b": operation in PAIRED, "dst": True}
         for name in (n for n, is_used in used.items() if is_used):
             of_columns = name == "a" and operation == Operation.ACC
             slots = (config.cols if of_columns else config.rows) // config.lanes
             slot = f[f"{name}_slot"]
-            require(slot < slots, f"{name}_slot must be less than {slots}, not {slot}")
+            message = f"{name}_slot must be less than {slots}, not {slot}"
+            require(slot < slots, message, Rule.SIZE)
         if operation == Operation.ACC:
             last, slots = f["a_slot"] + f["slices"], config.cols // config.lanes
-            require(last <= slots, f"a_slot + slices must be at most {slots}, not {last}")
+            message = f"a_slot + slices must be at most {slots}, not {last}"
+            require(last <= slots, message, Rule.SIZE)
         low, high = f["clamp_min"], f["clamp_max"]
-        require(low <= high, f"clamp_min {low} is larger than clamp_max {high}")
+        require(low <= high, f"clamp_min {low} is larger than clamp_max {high}", Rule.VALUE)
         shift = f["shift"]
         require(
-            not f["uniform"] or -31 <= shift <= 30, f"shift must be from -31 to 30, not {shift}"
+            not f["uniform"] or -31 <= shift <= 30,
+            f"shift must be from -31 to 30, not {shift}",
+            Rule.VALUE,
         )
         require(self.elements <= LIMIT, f"{self.elements} elements are more than any memory holds")
 

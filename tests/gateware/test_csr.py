@@ -11,7 +11,7 @@ from amaranth.sim import Simulator
 from accel import regmap
 from accel.gateware.axi import Response
 from accel.gateware.counters import RECORD_CYCLES
-from accel.gateware.csr import ControlRegisters
+from accel.gateware.csr import SETTLE_CYCLES, ControlRegisters
 from accel.isa import ISA_VERSION
 from accel.regmap import Cause, Control, Status
 
@@ -116,7 +116,8 @@ def test_identity_and_reset_values(stall: str) -> None:
             "SHAPE": 12 | 16 << 8 | 4 << 16 | 8 << 24,
         }
         for register in regmap.REGISTERS:
-            assert await host.read(register.name) == constants.get(register.name, 0), register
+            expected = constants.get(register.name, register.reset)
+            assert await host.read(register.name) == expected, register
 
     simulate(body, STALLS[stall], seed=1)
 
@@ -130,7 +131,9 @@ def test_read_write_registers_keep_their_bytes(stall: str) -> None:
             assert response == Response.OKAY.value
             assert await host.write_offset(register.offset, 0, strobe=0) == Response.OKAY.value
         for n, register in enumerate(READ_WRITE):
-            assert await host.read(register.name) == 0x11BBCC44 + n
+            fixed = register.fixed
+            expected = ((0x11BBCC44 + n) & ~fixed) | (register.reset & fixed)
+            assert await host.read(register.name) == expected
         assert ctx.get(dut.memory_base) == await host.read("MEMORY_BASE")
 
     simulate(body, STALLS[stall], seed=2)
@@ -150,7 +153,7 @@ def test_read_only_registers_do_not_change() -> None:
 def test_offsets_without_a_register_are_errors() -> None:
     async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
         known = {r.offset for r in regmap.REGISTERS}
-        for offset in [*range(0x68), 0x100, 0x410, 0x810, 0xFFC]:
+        for offset in [*range(0x90), 0x100, 0x410, 0x810, 0xFFC]:
             expected = (Response.OKAY if offset in known else Response.SLVERR).value
             value, response = await host.read_offset(offset)
             assert (offset, response) == (offset, expected)
@@ -168,8 +171,8 @@ def test_one_write_at_a_time() -> None:
 
     async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
         bus, base = dut.bus, regmap.address("MEMORY_BASE")
-        await host._send("w", data=1, strb=15)
-        ctx.set(bus.wdata, 2)
+        await host._send("w", data=64, strb=15)
+        ctx.set(bus.wdata, 128)
         ctx.set(bus.wvalid, 1)
         await ctx.tick().repeat(2)
         assert not ctx.get(bus.wready)
@@ -178,14 +181,14 @@ def test_one_write_at_a_time() -> None:
         for _ in range(5):
             assert not ctx.get(bus.awready) and not ctx.get(bus.wready)
             await ctx.tick()
-        assert ctx.get(dut.memory_base) == 1
+        assert ctx.get(dut.memory_base) == 64
         await host._receive("b", "resp")
         assert ctx.get(bus.awready) and ctx.get(bus.wready)
         await ctx.tick()
         ctx.set(bus.awvalid, 0)
         ctx.set(bus.wvalid, 0)
         assert await host._receive("b", "resp") == [Response.OKAY.value]
-        assert ctx.get(dut.memory_base) == 2
+        assert ctx.get(dut.memory_base) == 128
 
     simulate(body)
 
@@ -293,7 +296,11 @@ def test_fault_of_the_controller() -> None:
         await host.write("IRQ_ENABLE", 1)
         await host.write("CONTROL", Control.START)
         await core_fault(ctx, dut, Cause.LOAD_FAULT, 0xFFFFFFFC, 0x124)
-        assert ctx.get(dut.irq) and ctx.get(dut.halt)
+        assert ctx.get(dut.halt) and not ctx.get(dut.irq)
+        await ctx.tick().repeat(SETTLE_CYCLES)
+        assert not ctx.get(dut.irq)
+        await ctx.tick()
+        assert ctx.get(dut.irq)
         await core_fault(ctx, dut, Cause.BREAKPOINT, 1, 2)
         await pulse(ctx, dut.core_done)
         assert await host.status() == Status.ERROR | Status.IRQ
@@ -301,6 +308,7 @@ def test_fault_of_the_controller() -> None:
             ("CAUSE", Cause.LOAD_FAULT),
             ("CAUSE_ADDRESS", 0xFFFFFFFC),
             ("CAUSE_PC", 0x124),
+            ("CAUSE_ENGINE", regmap.CONTROLLER),
         ):
             assert await host.read(name) == value
         cycles = await host.read("CYCLES")
@@ -317,7 +325,7 @@ def test_fault_of_the_controller() -> None:
         await host._receive("b", "resp")
         assert clears == 1
         assert await host.status() == Status(0)
-        for name in ("CAUSE", "CAUSE_ADDRESS", "CAUSE_PC"):
+        for name in ("CAUSE", "CAUSE_ADDRESS", "CAUSE_PC", "CAUSE_ENGINE"):
             assert await host.read(name) == 0
         assert not ctx.get(dut.halt) and not ctx.get(dut.irq)
         await host.write("CONTROL", Control.START)
@@ -332,15 +340,18 @@ def test_fault_of_an_engine(while_loading: bool) -> None:
 
     async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
         await host.write("CONTROL", Control.LOAD if while_loading else Control.START)
-        ctx.set(dut.engine_fault, {"valid": 1, "cause": Cause.READ_RESPONSE, "address": 0x80001000})
+        fault = {"valid": 1, "engine": 3, "cause": Cause.READ_RESPONSE, "address": 0x80001000}
+        ctx.set(dut.engine_fault, {**fault, "pc": 0x41})
         await core_fault(ctx, dut, Cause.BREAKPOINT, 1, 2)
         ctx.set(dut.engine_fault.valid, 0)
         await pulse(ctx, dut.boot_complete)
+        await ctx.tick().repeat(SETTLE_CYCLES)
         assert await host.status() == Status.ERROR
         assert not ctx.get(dut.irq)
         assert await host.read("CAUSE") == Cause.READ_RESPONSE
         assert await host.read("CAUSE_ADDRESS") == 0x80001000
-        assert await host.read("CAUSE_PC") == 0
+        assert await host.read("CAUSE_PC") == 4 * 0x41
+        assert await host.read("CAUSE_ENGINE") == 3
         await host.write("CONTROL", Control.CLEAR)
         assert not ctx.get(dut.boot.valid)
         assert await host.status() == Status(0)
@@ -471,3 +482,41 @@ def test_impossible_parameters(changes: dict[str, int], message: str) -> None:
     shape = {"fingerprint": 1, "rows": 4, "cols": 4, "lanes": 2, "bus_bytes": 4}
     with pytest.raises(ValueError, match=message):
         ControlRegisters(**{**shape, **changes})
+
+
+def test_memory_windows_and_what_engines_wait_for() -> None:
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        for name, window in (("READ", dut.read_window), ("WRITE", dut.write_window)):
+            assert (ctx.get(window.base), ctx.get(window.limit)) == (0, 0xFFFFFFFF), "open"
+            await host.write(f"{name}_BASE", 0x12345678)
+            await host.write(f"{name}_LIMIT", 0x87654321)
+            assert (ctx.get(window.base), ctx.get(window.limit)) == (0x12345640, 0x8765433F)
+        ctx.set(dut.waits, 0x01020304)
+        ctx.set(dut.queues, 0x05060708)
+        assert await host.read("WAITS") == 0x01020304
+        assert await host.read("QUEUES") == 0x05060708
+
+    simulate(body)
+
+
+@pytest.mark.parametrize("control", [Control.START, Control.LOAD])
+def test_the_watchdog_expires(control: Control) -> None:
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        await host.write("WATCHDOG", 0x1FFF)
+        assert await host.read("WATCHDOG") == 0x1000
+        for limit in (0x1000, 0):
+            await host.write("WATCHDOG", limit)
+            ctx.set(dut.boot.ready, 1)
+            await host.write("CONTROL", control)
+            seen = 0
+            for _ in range(0x1040):
+                seen = seen or (ctx.get(dut.cycles) if ctx.get(dut.expired) else 0)
+                await ctx.tick()
+            assert seen == (limit + 1 if limit else 0)
+            await pulse(ctx, dut.core_done)
+            await pulse(ctx, dut.boot_complete)
+            await ctx.tick()
+            assert not ctx.get(dut.expired)
+            await host.write("CONTROL", Control.CLEAR)
+
+    simulate(body)

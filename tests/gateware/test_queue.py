@@ -80,7 +80,6 @@ def test_a_command_waits_for_all_its_tokens_and_takes_one_each():
             assert not ctx.get(dut.command.valid)
             assert ctx.get(dut.take) == 0
         ctx.set(dut.available, 0b0101)
-        await ctx.tick()
         assert ctx.get(dut.take) == 0b0101
         await ctx.tick()
         assert ctx.get(dut.command.valid)
@@ -99,7 +98,7 @@ def test_the_own_bit_waits_for_the_engine():
         await ctx.tick().repeat(4)
         assert not ctx.get(dut.command.valid)
         ctx.set(dut.engine_busy, 0)
-        await ctx.tick().repeat(2)
+        await ctx.tick()
         assert ctx.get(dut.command.valid)
 
     simulate(dut, bench)
@@ -124,15 +123,42 @@ def test_a_push_behind_a_push_needs_tokens_of_its_own():
     simulate(dut, bench)
 
 
-def test_short_address_registers_wrap():
+@pytest.mark.parametrize(
+    ("writes", "fits"),
+    [
+        ([(0, 63)], True),
+        ([(0, -64)], True),
+        ([(0, (1 << 20) - 64)], True),
+        ([(0, 64)], False),
+        ([(0, 128)], False),
+        ([(0, 1 << 19)], False),
+        ([(0, -65)], False),
+        ([(0, 0), (1, 63)], True),
+        ([(0, -64), (1, 127)], True),
+        ([(0, 63), (1, -127)], True),
+        ([(0, 60), (1, 4)], False),
+        ([(0, -60), (1, -5)], False),
+        ([(0, -64), (1, 128)], False),
+        ([(0, 64), (0, 0)], False),
+    ],
+)
+def test_an_address_that_no_memory_holds_makes_the_command_illegal(writes, fits):
     dut = CommandQueue(command=MATMUL, depth=4, address_bits={"input_address": 6})
 
     async def bench(ctx):
-        await put(ctx, dut.entries, pair=0, a=60)
-        await put(ctx, dut.entries, pair=0, add=1, a=8)
-        await put(ctx, dut.entries, push=1)
-        await ctx.tick().until(dut.command.valid)
-        assert ctx.get(dut.command.payload.fields.input_address) == 4
+        ctx.set(dut.command.ready, 1)
+        for add, value in writes:
+            await put(ctx, dut.entries, push=0, add=add, pair=0, a=value & 0xFFFFFFFF, b=0)
+        await put(ctx, dut.entries, push=1, a=0, b=77)
+        offered = 0
+        for _ in range(6):
+            offered += ctx.get(dut.command.valid)
+            await ctx.tick()
+        assert offered == fits and ctx.get(dut.illegal) == (not fits)
+        assert ctx.get(dut.command.payload.pc) == 77
+        await put(ctx, dut.entries, push=1, a=0, b=78)
+        await ctx.tick().repeat(4)
+        assert ctx.get(dut.command.payload.pc) == (78 if fits else 77), "nothing comes behind it"
 
     simulate(dut, bench)
 
@@ -208,8 +234,9 @@ def test_counters_count_and_say_when_they_overflow():
         ctx.set(dut.completions[Engine.LOAD].valid, 1)
         ctx.set(dut.completions[Engine.LOAD].post, 1 << Engine.STORE)
         await ctx.tick().repeat(TOKEN_LIMIT)
-        assert not ctx.get(dut.overflow)
+        assert not ctx.get(dut.overflow) and not ctx.get(dut.overflowed)
         await ctx.tick()
-        assert ctx.get(dut.overflow)
+        assert ctx.get(dut.overflow) == 1 << Engine.LOAD
+        assert ctx.get(dut.overflowed) == 1 << Engine.STORE
 
     simulate(dut, bench)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from accel.config import PRESETS
-from accel.errors import DeviceError, ImageError
+from accel.errors import DeviceError, FaultError, ImageError
 from accel.host.device import Device
 from accel.host.driver import Driver
 from accel.image import Image, Segment, Tensor
-from accel.isa import ISA_VERSION
-from accel.regmap import ID_VALUE, REGISTERS, Cause, Control, Status, address
+from accel.isa import ISA_VERSION, Engine
+from accel.regmap import ID_VALUE, REGISTERS, Cause, Control, Rule, Status, address
 
 CONFIG = PRESETS["test"]
 NAMES = {register.offset: register.name for register in REGISTERS}
@@ -95,6 +95,11 @@ def test_loading_follows_the_sequence():
         ("MEMORY_BASE", 0x1000),
         ("PROGRAM_ADDRESS", 0),
         ("PROGRAM_WORDS", 4),
+        ("READ_BASE", 0x1000),
+        ("READ_LIMIT", 0x10FF),
+        ("WRITE_BASE", 0x1000),
+        ("WRITE_LIMIT", 0x10FF),
+        ("WATCHDOG", 200_003_584),
         ("CONTROL", Control.LOAD),
         ("CONTROL", Control.CLEAR),
     ]
@@ -162,22 +167,52 @@ def test_running_without_an_image_is_refused():
 
 @pytest.mark.parametrize("cause", [Cause.READ_RESPONSE, Cause.ILLEGAL_INSTRUCTION])
 def test_a_fault_is_named_and_cleared(cause):
-    device = ScriptedDevice(CAUSE=cause, CAUSE_ADDRESS=0x40, CAUSE_PC=0x10)
+    device = ScriptedDevice(CAUSE=cause, CAUSE_ADDRESS=0x40, CAUSE_PC=0x10, CAUSE_ENGINE=3)
     driver = Driver(device)
     driver.load_image(make_image())
     device.outcome = Status.ERROR
-    message = f"twice: stopped with {cause.name} at address 0x40, pc 0x10"
-    with pytest.raises(DeviceError, match=message):
+    message = f"twice: stopped with {cause.name} in store at address 0x40, pc 0x10: "
+    with pytest.raises(FaultError, match=message) as caught:
         driver.run([np.zeros((1, 8), np.int8)])
+    assert (caught.value.cause, caught.value.engine) == (cause, Engine.STORE)
+    assert (caught.value.address, caught.value.pc) == (0x40, 0x10)
     assert device.log[-1] == ("CONTROL", Control.CLEAR)
     device.outcome = Status.DONE
+    device.log.clear()
     driver.run([np.zeros((1, 8), np.int8)])
+    assert device.log.count(("CONTROL", Control.LOAD)) == 1, "on-chip memories may be damaged"
+
+
+def test_constants_behind_the_tensors_cannot_be_written():
+    device = ScriptedDevice()
+    Driver(device).load_image(make_image(segments=(Segment(address=192, data=b"const"),)))
+    assert ("WRITE_LIMIT", 0x10BF) in device.log
+    assert ("READ_LIMIT", 0x10FF) in device.log
+
+
+@pytest.mark.parametrize(
+    ("cause", "address", "text"),
+    [
+        (Cause.ILLEGAL_COMMAND, Rule.COUNT | Rule.VALUE, r"in store \(count, value\), pc 0x10"),
+        (Cause.CHIP_ADDRESS, Rule.WEIGHTS, r"in store \(weights\)"),
+        (Cause.TOKEN_OVERFLOW, 5, r"in store \(towards load and vector\)"),
+        (Cause.WATCHDOG, 0, "load idle, matmul waits for load with 2 queued, vector busy, store"),
+    ],
+)
+def test_a_fault_says_what_it_means(cause, address, text):
+    device = ScriptedDevice(CAUSE=cause, CAUSE_ADDRESS=address, CAUSE_PC=0x10, CAUSE_ENGINE=3)
+    device.registers |= {"WAITS": 0x00104100, "QUEUES": 0x0200}
+    driver = Driver(device)
+    driver.load_image(make_image())
+    device.outcome = Status.ERROR
+    with pytest.raises(FaultError, match=text):
+        driver.run([np.zeros((1, 8), np.int8)])
 
 
 def test_an_unknown_cause_is_shown_as_a_number():
     device = ScriptedDevice(CAUSE=77)
     device.outcome = Status.ERROR
-    with pytest.raises(DeviceError, match="loading the program: stopped with cause 77"):
+    with pytest.raises(FaultError, match="loading the program: stopped with cause 77"):
         Driver(device).load_image(make_image())
 
 
@@ -186,5 +221,5 @@ def test_a_device_that_never_ends_is_a_timeout():
     driver = Driver(device, timeout_cycles=1234)
     driver.load_image(make_image())
     device.outcome = Status(0)
-    with pytest.raises(DeviceError, match="no interrupt within 1234 cycles"):
+    with pytest.raises(DeviceError, match="no interrupt within 101234 cycles"):
         driver.run([np.zeros((1, 8), np.int8)])

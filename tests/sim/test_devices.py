@@ -104,7 +104,7 @@ def test_an_engine_that_never_ends_is_a_timeout(device, name):
 @RTL
 def test_unknown_registers_and_closed_devices_are_errors(device, name):
     dut = device(name, CONFIG, verilog=TOY, memory_bytes=1 << 16)
-    for offset in (0x2C, 0x68, 1):
+    for offset in (0x8C, 0x68, 1):
         with pytest.raises(DeviceError, match="there is no register"):
             dut.read_register(offset)
     dut.close()

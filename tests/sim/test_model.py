@@ -8,7 +8,7 @@ from accel.config import PRESETS
 from accel.errors import DeviceError
 from accel.host.device import Device
 from accel.isa import COMMANDS, ISA_VERSION, Engine, Operation, Space
-from accel.regmap import REGISTERS, Cause, Control, Status, address
+from accel.regmap import REGISTERS, Cause, Control, Rule, Status, address
 from sim.devices.model import ModelDevice
 from sim.errors import ProgramError
 
@@ -135,8 +135,8 @@ def test_constant_registers() -> None:
     assert read(device, "ID") == int.from_bytes(b"SYST", "little")
     for register in REGISTERS:
         device.write_register(register.offset, (1 << 32) + 7)
-        expected = 7 if register.access == "rw" else None
-        if expected is not None:
+        if register.access == "rw":
+            expected = (7 & ~register.fixed) | (register.reset & register.fixed)
             assert device.read_register(register.offset) == expected
     with pytest.raises(DeviceError, match="model: there is no register at 0x3"):
         device.read_register(3)
@@ -170,7 +170,8 @@ def test_bus_errors(engine: Engine, cause: Cause) -> None:
     device.wait(100)
     assert read(device, "CAUSE") == cause
     assert read(device, "CAUSE_ADDRESS") == 0x1000 + (1 << 16)
-    assert read(device, "CAUSE_PC") == 0
+    assert read(device, "CAUSE_ENGINE") == engine
+    assert read(device, "CAUSE_PC") == 4 * (len(push(engine, fields)) - 1)
 
 
 def test_a_program_that_is_not_in_memory() -> None:
@@ -184,20 +185,22 @@ def test_a_program_that_is_not_in_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    ("name", "value", "rule", "message"),
     [
-        ("PROGRAM_WORDS", 0, "PROGRAM_WORDS must be from 1 to 4096, not 0"),
-        ("PROGRAM_WORDS", 4097, "PROGRAM_WORDS must be from 1 to 4096, not 4097"),
-        ("PROGRAM_ADDRESS", 2, "PROGRAM_ADDRESS must be a multiple of 4, not 0x2"),
-        ("MEMORY_BASE", 32, "MEMORY_BASE must be a multiple of 64, not 0x20"),
+        ("PROGRAM_WORDS", 0, Rule.COUNT, "PROGRAM_WORDS must be from 1 to 4096, not 0"),
+        ("PROGRAM_WORDS", 4097, Rule.PROGRAM, "PROGRAM_WORDS must be from 1 to 4096, not 4097"),
+        ("PROGRAM_ADDRESS", 2, Rule.ALIGNMENT, "PROGRAM_ADDRESS must be a multiple of 4, not 0x2"),
     ],
 )
-def test_what_cannot_be_loaded(name: str, value: int, message: str) -> None:
+def test_what_cannot_be_loaded(name: str, value: int, rule: Rule, message: str) -> None:
     device = loaded([asm.nop()])
     write(device, name, value)
     write(device, "CONTROL", Control.LOAD)
-    with pytest.raises(ProgramError, match=message):
-        device.wait(1000)
+    device.wait(1000)
+    chip = rule == Rule.PROGRAM
+    assert read(device, "CAUSE") == (Cause.CHIP_ADDRESS if chip else Cause.ILLEGAL_COMMAND)
+    assert (read(device, "CAUSE_ADDRESS"), read(device, "CAUSE_ENGINE")) == (rule, LOAD)
+    assert device.explain() == message
 
 
 def test_violations_come_out_of_wait() -> None:

@@ -1,0 +1,133 @@
+"""The way of a fault from where it is found to the control registers."""
+
+from amaranth.hdl import Module, Mux, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.gateware.burst import AddressChannel
+from accel.gateware.checks import cause_of
+from accel.gateware.ports import PC_BITS, EngineFault
+from accel.gateware.rows import RowWalker
+from accel.isa import Engine
+from accel.regmap import CONTROLLER, Cause, Rule
+
+__all__ = ["FaultCollector", "MachineFault", "report_transfer"]
+
+
+class MachineFault(data.Struct):
+    """A fault with the engine it is of: one of `accel.isa.Engine`, or CONTROLLER."""
+
+    valid: unsigned(1)  # type: ignore[valid-type]
+    engine: unsigned(3)  # type: ignore[valid-type]
+    cause: unsigned(5)  # type: ignore[valid-type]
+    address: unsigned(32)  # type: ignore[valid-type]
+    pc: unsigned(PC_BITS)  # type: ignore[valid-type]
+
+
+def report_transfer(
+    fault: data.View,
+    *,
+    response: Value,
+    causes: tuple[Cause, Cause],
+    addresses: AddressChannel,
+    pcs: tuple[Value, Value],
+    walker: RowWalker,
+) -> list:
+    """Return the assignments that drive the fault of a load or store engine.
+
+    Without a register: what is found is kept where it is recorded, in CAUSE_ADDRESS and CAUSE_PC.
+
+    Parameters
+    ----------
+    fault : View of EngineFault
+    response : Value
+        The oldest burst has an error response.
+    causes : tuple of Cause
+        Of that, and of a burst outside the window.
+    addresses, walker
+        The engine's.
+    pcs : tuple of Value
+        Of the oldest burst and of the refused one.
+    """
+    refused, broken = addresses.refused, walker.broken
+
+    def choose(of_response: Value, of_refused: Value, of_broken: Value) -> Value:
+        return Mux(response, of_response, Mux(refused, of_refused, of_broken))
+
+    return [
+        fault.valid.eq(response | refused | broken.any()),
+        fault.cause.eq(choose(*causes, cause_of(broken))),
+        fault.address.eq(
+            choose(addresses.oldest.address, addresses.bursts.payload.address, broken)
+        ),
+        fault.pc.eq(choose(*pcs, walker.command.payload.pc)),
+    ]
+
+
+class FaultCollector(wiring.Component):
+    """One of all faults.
+
+    Members
+    -------
+    engines : In(EngineFault).array(4)
+        By Engine.
+    illegal : In(4)
+        Bit per engine: its queue held back the command of `pcs`, whose addresses do not fit.
+    pcs : In(PC_BITS).array(4)
+    overflow, overflowed : In(4)
+        Of TokenCounters.
+    expired, unfinished : In(1), pc : In(PC_BITS)
+        The run takes too long, or ends before its commands do, and where it is.
+    fault : Out(MachineFault)
+        Of several in one cycle the one that is first here.
+
+    Latency
+    -------
+    None.
+    """
+
+    engines: In(EngineFault).array(len(Engine))
+    illegal: In(len(Engine))
+    pcs: In(PC_BITS).array(len(Engine))
+    overflow: In(len(Engine))
+    overflowed: In(len(Engine))
+    expired: In(1)
+    unfinished: In(1)
+    pc: In(PC_BITS)
+    fault: Out(MachineFault)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fault = self.fault
+        # From last to first: an assignment that comes later goes first.
+        for flag, cause in (
+            (self.expired, Cause.WATCHDOG),
+            (self.unfinished, Cause.UNFINISHED),
+        ):
+            with m.If(flag):
+                m.d.comb += [
+                    fault.valid.eq(1),
+                    fault.engine.eq(CONTROLLER),
+                    fault.cause.eq(cause),
+                    fault.pc.eq(self.pc),
+                ]
+        for engine in reversed(Engine):
+            with m.If(self.overflow[engine]):
+                m.d.comb += [
+                    fault.valid.eq(1),
+                    fault.engine.eq(int(engine)),
+                    fault.cause.eq(Cause.TOKEN_OVERFLOW),
+                    fault.address.eq(self.overflowed),
+                    fault.pc.eq(0),
+                ]
+        for engine in reversed(Engine):
+            own = self.engines[engine]
+            with m.If(own.valid | self.illegal[engine]):
+                m.d.comb += [
+                    fault.valid.eq(1),
+                    fault.engine.eq(int(engine)),
+                    fault.cause.eq(Mux(own.valid, own.cause, Cause.CHIP_ADDRESS)),
+                    fault.address.eq(Mux(own.valid, own.address, Rule.SCRATCHPAD)),
+                    fault.pc.eq(Mux(own.valid, own.pc, self.pcs[engine])),
+                ]
+        return m
