@@ -348,7 +348,8 @@ def chip_address_bits(
     """Return k for each field that is an on-chip address or step, whose memory has 2**k words.
 
     Each is alone in its register, which holds -2**k .. 2**k - 1 as a number of CHIP_BITS bits: a
-    larger step leaves the memory wherever it starts. A write that does not fit, of TSET or of TADD
+    larger step leaves the memory wherever it starts. A matmul's input address and steps, which may
+    lead far outside where it reads padding, are not among them. A write that does not fit, of TSET or of TADD
     (whose operand may have one bit more), makes the engine's next command illegal.
     """
     chip = max(scratchpad_words, weight_words, program_words, TABLE_WORDS)
@@ -357,6 +358,8 @@ def chip_address_bits(
         name = field.name
         alone = sum(f.register == field.register for f in command.fields) == 1
         if not alone or field.width != CHIP_BITS or "memory" in name:
+            continue
+        if command.engine == Engine.MATMUL and not name.startswith(("weight", "acc")):
             continue
         words = scratchpad_words
         if name.startswith("chip") and command.engine == Engine.LOAD:

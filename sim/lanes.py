@@ -280,11 +280,11 @@ PATHS = {
     Operation.MIN: (1, 4, 13),
     Operation.ADD: (2, 4, 15),
     Operation.TABLE: (2, 4, 15),
-    Operation.MUL: (3, 4, 19),
+    Operation.MUL: (3, 4, 17),
 }
 """By operation: the operands' path, cycles from a request to its answer, from there to the write."""
 
-PATH_IDLE = (7, 7, 9, 13)
+PATH_IDLE = (7, 7, 9, 11)
 """By path: idle cycles before a command of another path."""
 
 

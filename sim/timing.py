@@ -21,6 +21,9 @@ __all__ = ["Timeline"]
 QUEUE_CYCLES = 3
 """From issue to the head of an empty queue."""
 
+TOKEN_CYCLES = 2
+"""From a command's completion to the going of another one that waits for it."""
+
 
 class Timeline:
     """When things happen, in cycles since the start of a run.
@@ -91,7 +94,7 @@ class Timeline:
         producers = [(t.engine, t.end) for t in record.tokens]
         if wait_self:
             producers.append((engine, lane.end))
-        left = max(reached, *(end + 1 for _, end in producers), 0)
+        left = max(reached, *(end + TOKEN_CYCLES for _, end in producers), 0)
         for producer, end in producers:
             if end >= reached:
                 self._activities.block(engine, producer, reached, end + 1)

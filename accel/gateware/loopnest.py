@@ -87,7 +87,8 @@ class LoopNest(wiring.Component):
         levels = len(self._widths)
         advance = Signal(levels, init=1)  # one-hot: the level that a step would advance
         inner_last = [self.last[:i].all() if i else 1 for i in range(levels)]
-        following = Signal(levels)  # `last` after a load or step
+        begins = Signal(levels)  # `last` after a load
+        goes_on = Signal(levels)  # `last` after a step
 
         for i, width in enumerate(self._widths):
             # Iterations left with the current one; `last` is a register that says when it is 1.
@@ -96,22 +97,21 @@ class LoopNest(wiring.Component):
             one, only = Signal(name=f"one_left{i}"), Signal(name=f"only{i}")
             m.d.comb += [one.eq(left == 2), only.eq(count == 1)]
             restart = Signal(name=f"restart{i}")
-            m.d.comb += restart.eq(self.load | (inner_last[i] & self.last[i]))
-            with m.If(restart):
-                m.d.comb += following[i].eq(only)
-            with m.Elif(inner_last[i]):
-                m.d.comb += following[i].eq(one)
-            with m.Else():
-                m.d.comb += following[i].eq(self.last[i])
+            after = Mux(self.last[i], only, one)
+            m.d.comb += [
+                restart.eq(self.load | (inner_last[i] & self.last[i])),
+                begins[i].eq(only),
+                goes_on[i].eq(Mux(inner_last[i], after, self.last[i])),
+            ]
             with m.If(self.load | (self.step & inner_last[i])):
                 m.d.sync += left.eq(Mux(restart, count, left - 1))
 
-        # A register like `last`, so that a step's way to the values is short.
-        ahead = [
-            following[:i].all() & (~following[i] if i < levels - 1 else 1) for i in range(levels)
-        ]
-        with m.If(self.load | self.step):
-            m.d.sync += [self.last.eq(following), advance.eq(Cat(*ahead))]
+        # A register like `last`, so that a step's way to the values is short; `load` and `step`
+        # come late, and choose between what is ready.
+        with m.If(self.load):
+            m.d.sync += [self.last.eq(begins), advance.eq(_advancing(begins))]
+        with m.Elif(self.step):
+            m.d.sync += [self.last.eq(goes_on), advance.eq(_advancing(goes_on))]
 
         for name, shape in self._shapes.items():
             value = self.values[name]
@@ -125,6 +125,13 @@ class LoopNest(wiring.Component):
             with m.Elif(self.step):
                 m.d.sync += value.eq(value + increment)
         return m
+
+
+def _advancing(last):
+    """Return the level that a step advances, one-hot: the lowest that is not at its last."""
+    top = len(last) - 1
+    levels = range(top + 1)
+    return Cat((last[:i].all() if i else 1) & (~last[i] if i < top else 1) for i in levels)
 
 
 def _one_hot_select(cases):

@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Instance, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.delay import delayed
+
 __all__ = ["PAIR_MODULE", "LutMultiplier", "pair_verilog"]
 
 PAIR_MODULE = "systolite_partial_pair"
@@ -20,6 +22,8 @@ class LutMultiplier(wiring.Component):
     ----------
     a_bits, b_bits : int
         Operand widths, at least 2. Fewer bits of `b` take fewer tables.
+    pipelined : bool
+        Have a register behind the first sums of pairs: half as many carry chains in a cycle.
 
     Members
     -------
@@ -28,10 +32,11 @@ class LutMultiplier(wiring.Component):
 
     Latency
     -------
-    Two cycles; one product per cycle. No reset.
+    Two cycles, three when pipelined; one product per cycle. No reset.
     """
 
-    def __init__(self, *, a_bits: int, b_bits: int) -> None:
+    def __init__(self, *, a_bits: int, b_bits: int, pipelined: bool = False) -> None:
+        self._pipelined = pipelined
         if a_bits < 2 or b_bits < 2:
             raise ValueError(f"Operands must have at least 2 bits, not {a_bits} and {b_bits}")
         super().__init__(
@@ -72,6 +77,10 @@ class LutMultiplier(wiring.Component):
                 self._add(m, shift, *sums[i : i + 2], name=f"sum_{shift}_{i}")
                 for i in range(0, len(sums), 2)
             ]
+            if self._pipelined and shift == 2:
+                sums = [
+                    delayed(m, s, 1, name=f"stage_{i}", reset_less=True) for i, s in enumerate(sums)
+                ]
             shift *= 2
         product = Signal.like(self.product, reset_less=True)
         m.d.sync += product.eq(sums[0])

@@ -4,6 +4,7 @@ from amaranth.hdl import ClockSignal, Instance, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.delay import delayed
 from accel.gateware.lutmultiplier import LutMultiplier
 
 __all__ = ["DSP_MODULE", "Multiplier", "dsp_verilog"]
@@ -26,6 +27,8 @@ class Multiplier(wiring.Component):
         instance of the module that `dsp_verilog` defines, a MULT18X18D with its own registers.
     dsp : bool
         False on "ecp5": in lookup tables (LutMultiplier), when there are too few blocks.
+    pipelined : bool
+        A cycle more, for long products in tables.
 
     Members
     -------
@@ -37,17 +40,24 @@ class Multiplier(wiring.Component):
 
     Latency
     -------
-    Two cycles; one product per cycle. No reset.
+    Two cycles, three when pipelined; one product per cycle. No reset.
     """
 
     def __init__(
-        self, *, a_bits: int, b_bits: int, target: str = "generic", dsp: bool = True
+        self,
+        *,
+        a_bits: int,
+        b_bits: int,
+        target: str = "generic",
+        dsp: bool = True,
+        pipelined: bool = False,
     ) -> None:
         for name, bits in (("A", a_bits), ("B", b_bits)):
             if not 1 <= bits <= LIMIT:
                 raise ValueError(f"{name} bits must be from 1 to {LIMIT}, not {bits}")
         self._target = target
         self._dsp = dsp
+        self._pipelined = pipelined
         super().__init__(
             {
                 "a": In(signed(a_bits)),
@@ -60,9 +70,15 @@ class Multiplier(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if self._target == "ecp5" and not self._dsp:
-            m.submodules.luts = luts = LutMultiplier(a_bits=len(self.a), b_bits=len(self.b))
+            m.submodules.luts = luts = LutMultiplier(
+                a_bits=len(self.a), b_bits=len(self.b), pipelined=self._pipelined
+            )
             wiring.connect(m, wiring.flipped(self), luts)
             return m
+        product = Signal.like(self.product)
+        stages = int(self._pipelined)
+        late = delayed(m, product, stages, name="product_late", reset_less=True)
+        m.d.comb += self.product.eq(late)
         if self._target == "ecp5":
             m.submodules.dsp = Instance(
                 DSP_MODULE,
@@ -72,16 +88,16 @@ class Multiplier(wiring.Component):
                 i_a=self.a,
                 i_b=self.b,
                 i_b_enable=self.b_enable,
-                o_product=self.product,
+                o_product=product,
             )
             return m
         a_q = Signal.like(self.a, reset_less=True)
         b_q = Signal.like(self.b, reset_less=True)
-        product = Signal.like(self.product, reset_less=True)
-        m.d.sync += [a_q.eq(self.a), product.eq(a_q * b_q)]
+        product_q = Signal.like(self.product, reset_less=True)
+        m.d.sync += [a_q.eq(self.a), product_q.eq(a_q * b_q)]
         with m.If(self.b_enable):
             m.d.sync += b_q.eq(self.b)
-        m.d.comb += self.product.eq(product)
+        m.d.comb += product.eq(product_q)
         return m
 
 

@@ -48,6 +48,10 @@ class VectorEngine(wiring.Component):
     rows, cols, lanes : int
         Bytes of a scratchpad word and of a weight word, and results per cycle, which divide both.
     acc_depth, scratchpad_words, weight_words : int
+    target : str
+        See Multiplier.
+    dsp_products : bool
+        Operation MUL multiplies in DSP blocks, not in lookup tables.
 
     Members
     -------
@@ -76,12 +80,13 @@ class VectorEngine(wiring.Component):
     -------
     From `command.valid` to its acceptance by an idle engine 10 cycles, for its parameters; from
     there to the first read 3. From a result's last response to its write 12 cycles (ACC),
-    13 (SUM, MAX, MIN), 15 (ADD, TABLE) or 17 (MUL). `complete` comes two cycles after the last write.
+    13 (SUM, MAX, MIN), 15 (ADD, TABLE) or 17 (MUL; 18 without `dsp_products`). `complete` comes two
+    cycles after the last write.
 
     Throughput
     ----------
     One operand per cycle without a gap between slices: a result per cycle for ACC and TABLE, one
-    in two for ADD and MUL. Between commands two idle cycles; 7 to 13 when the operands come from somewhere
+    in two for ADD and MUL. Between commands two idle cycles; 7 to 11 when the operands come from somewhere
     else than before. A slice with parameters of its own can start no sooner than 11 cycles after
     the first result of the slice before was reduced: with prompt memories 18 cycles (ACC),
     18 (SUM, MAX, MIN) or 20 (TABLE) after that one's start, if that one is shorter.

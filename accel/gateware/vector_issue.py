@@ -168,6 +168,7 @@ class VectorIssuer(wiring.Component):
         step = Signal()  # with `emit`: its last operand
         second = Signal()
         last_path = Signal(Path)
+        same_path = Signal()
         m.d.comb += [
             step.eq(emit & (second | ~pairs)),
             nest.step.eq(step),
@@ -178,13 +179,14 @@ class VectorIssuer(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
+                m.d.sync += same_path.eq(_path(fields.operation) == last_path.as_value())
                 m.d.comb += self.accept.eq(self.offer.valid & self.parameters_ready)
                 with m.If(self.accept):
                     m.next = "LOAD"
             with m.State("LOAD"):
-                with m.If(may_load & (self.drained | (path == last_path))):
+                with m.If(may_load & (self.drained | same_path)):
                     m.d.comb += load.eq(1)
-                    m.d.sync += last_path.eq(path)
+                    m.d.sync += [last_path.eq(path), same_path.eq(1)]
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += emit.eq(self.room & self.request.ready)

@@ -18,7 +18,7 @@ FACTOR_BITS = 9
 """Signed bits of a factor: the difference of two int8."""
 
 PRODUCT_LATENCY = 2
-"""Cycles from the second of two factors to their product."""
+"""Cycles from the second of two factors to their product; one more outside a DSP block."""
 
 
 class ReductionTag(data.Struct):
@@ -65,7 +65,7 @@ class OperandFetch(wiring.Component):
 
     Latency
     -------
-    From a response to `operands`: Path.SUMS 1, BYTES 2, TABLE 4, PRODUCT 6 cycles.
+    From a response to `operands`: Path.SUMS 1, BYTES 2, TABLE 4, PRODUCT 6 cycles (7 without `dsp`).
     """
 
     def __init__(
@@ -121,12 +121,11 @@ class OperandFetch(wiring.Component):
         in_table = delayed(m, table_valid, 1, name="in_table")
         # The first of a pair stays until the second, which is the operand, is there.
         hold = delayed(m, product_valid & ~second, 2, name="hold")
-        factors = Signal(2 + PRODUCT_LATENCY)
+        latency = PRODUCT_LATENCY + (not self._dsp)
+        factors = Signal(2 + latency)
         m.d.sync += factors.eq(Cat(product_valid & second, factors))
         multiplied = factors[-1]
-        multiplied_tag = delayed(
-            m, looked_up_tag, PRODUCT_LATENCY, name="multiplied_tag", reset_less=True
-        )
+        multiplied_tag = delayed(m, looked_up_tag, latency, name="multiplied_tag", reset_less=True)
         in_table = in_table | table_valid | looked_up_valid
         m.d.comb += self.idle.eq(~(byte_valid | in_table | product_valid | factors.any()))
 
@@ -153,7 +152,11 @@ class OperandFetch(wiring.Component):
         for lane in range(self._lanes):
             looked_up = self._table(m, lane, Cat(lane_bytes[lane].as_unsigned() ^ 0x80, second))
             m.submodules[f"product{lane}"] = multiplier = Multiplier(
-                a_bits=FACTOR_BITS, b_bits=FACTOR_BITS, target=self._target, dsp=self._dsp
+                a_bits=FACTOR_BITS,
+                b_bits=FACTOR_BITS,
+                target=self._target,
+                dsp=self._dsp,
+                pipelined=not self._dsp,
             )
             m.d.comb += [
                 multiplier.a.eq(looked_up[:FACTOR_BITS].as_signed()),

@@ -224,9 +224,9 @@ class Core {
       end(out, ended, kDone);
     }
     if (bits(top_->fault, 0, 1) && !*ended) {
-      out->cause = bits(top_->fault, 1, 4);
-      out->address = bits(top_->fault, 5, 32);
-      out->pc = bits(top_->fault, 37, 32);
+      out->cause = bits(top_->fault, 1, CAUSE_BITS);
+      out->address = bits(top_->fault, 1 + CAUSE_BITS, 32);
+      out->pc = bits(top_->fault, 33 + CAUSE_BITS, 32);
       end(out, ended, kFault);
     }
   }

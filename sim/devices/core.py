@@ -127,6 +127,7 @@ class CoreSimulator:
                 "PROGRAM_BITS": (program_bytes // 4 - 1).bit_length(),
                 "WINDOW_BITS": (window_bytes // 4 - 1).bit_length(),
                 "PROGRAM_BASE": base,
+                "CAUSE_BITS": max(Cause).bit_length(),
             },
             trace=False,
             name="the controller",

@@ -83,9 +83,10 @@ def expected(cycles):
     return products[1:]
 
 
+@pytest.mark.parametrize("pipelined", [False, True])
 @pytest.mark.parametrize(("a_bits", "b_bits"), [(8, 8), (18, 18), (18, 15)])
-def test_generic_logic(a_bits, b_bits):
-    dut = Multiplier(a_bits=a_bits, b_bits=b_bits)
+def test_generic_logic(a_bits, b_bits, pipelined):
+    dut = Multiplier(a_bits=a_bits, b_bits=b_bits, pipelined=pipelined)
     cycles = stimuli(a_bits, b_bits)
     products = []
 
@@ -101,7 +102,7 @@ def test_generic_logic(a_bits, b_bits):
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert products[1:] == expected(cycles)
+    assert products[1 + pipelined :] == expected(cycles)[: CYCLES - 1 - pipelined]
 
 
 def simulate(directory, *sources, defines=()):
@@ -124,11 +125,19 @@ def simulate(directory, *sources, defines=()):
 @icarus
 @pytest.mark.parametrize("block", [False, True], ids=["plain", "primitives"])
 @pytest.mark.parametrize(
-    ("a_bits", "b_bits", "dsp"),
-    [(8, 8, True), (18, 15, True), (8, 8, False), (9, 9, False), (18, 15, False)],
+    ("a_bits", "b_bits", "dsp", "pipelined"),
+    [
+        (8, 8, True, False),
+        (18, 15, True, False),
+        (9, 9, True, True),
+        (8, 8, False, False),
+        (9, 9, False, False),
+        (9, 9, False, True),
+        (18, 15, False, True),
+    ],
 )
-def test_ecp5_module(tmp_path, a_bits, b_bits, dsp, block):
-    dut = Multiplier(a_bits=a_bits, b_bits=b_bits, target="ecp5", dsp=dsp)
+def test_ecp5_module(tmp_path, a_bits, b_bits, dsp, pipelined, block):
+    dut = Multiplier(a_bits=a_bits, b_bits=b_bits, target="ecp5", dsp=dsp, pipelined=pipelined)
     (tmp_path / "top.v").write_text(emit_verilog(dut, name="top"))
     text = BENCH.format(a=a_bits, b=b_bits, last=a_bits + b_bits, cycles=CYCLES)
     (tmp_path / "bench.v").write_text(text)
@@ -140,7 +149,8 @@ def test_ecp5_module(tmp_path, a_bits, b_bits, dsp, block):
     (tmp_path / "stimuli.txt").write_text("\n".join(lines) + "\n")
     extra = MODELS if block else []
     lines = simulate(tmp_path, *extra, "top.v", "bench.v", defines=["YOSYS"] * block)
-    assert [int(line) for line in lines[1:]] == expected(cycles)
+    wanted = expected(cycles)[: CYCLES - 1 - pipelined]
+    assert [int(line) for line in lines[1 + pipelined :]] == wanted
 
 
 @icarus

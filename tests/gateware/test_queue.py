@@ -80,6 +80,7 @@ def test_a_command_waits_for_all_its_tokens_and_takes_one_each():
             assert not ctx.get(dut.command.valid)
             assert ctx.get(dut.take) == 0
         ctx.set(dut.available, 0b0101)
+        await ctx.tick()
         assert ctx.get(dut.take) == 0b0101
         await ctx.tick()
         assert ctx.get(dut.command.valid)
@@ -98,7 +99,7 @@ def test_the_own_bit_waits_for_the_engine():
         await ctx.tick().repeat(4)
         assert not ctx.get(dut.command.valid)
         ctx.set(dut.engine_busy, 0)
-        await ctx.tick()
+        await ctx.tick().repeat(2)
         assert ctx.get(dut.command.valid)
 
     simulate(dut, bench)

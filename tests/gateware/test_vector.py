@@ -156,9 +156,13 @@ class Bench:
         Cycles from a request's acceptance to its response.
     wide_table : bool
         Entries of all magnitudes: nothing that MUL can do with.
+    dsp_products : bool
+        See VectorEngine.
     """
 
-    def __init__(self, shape, *, stalls="never", seed=0, latency=LATENCY, wide_table=False):
+    def __init__(
+        self, shape, *, stalls="never", seed=0, latency=LATENCY, wide_table=False, dsp_products=True
+    ):
         self.config = config = make_config(**SHAPES[shape])
         self.rng = random.Random(seed)
         self.spaces = random_spaces(config, seed, wide_table)
@@ -171,6 +175,7 @@ class Bench:
             acc_depth=config.acc_depth,
             scratchpad_words=config.scratchpad_words,
             weight_words=config.weight_words,
+            dsp_products=dsp_products,
         )
 
     def fields(self, operation, **options):
@@ -355,9 +360,10 @@ def test_a_window_over_two_operands(operation, distance):
     np.testing.assert_array_equal(bench.spaces.scratchpad[half:][:pixels], expected)
 
 
-def test_products_of_extremes():
+@pytest.mark.parametrize("dsp_products", [True, False])
+def test_products_of_extremes(dsp_products):
     """-256 .. 255, so also the square of -256."""
-    bench = Bench("4x4", seed=16)
+    bench = Bench("4x4", seed=16, dsp_products=dsp_products)
     factors = [-256, -255, -129, -128, -1, 0, 1, 127, 128, 254, 255]
     bench.spaces.table[:] = [factors[n % len(factors)] for n in range(TABLE_WORDS)]
     one = {"uniform": 1, "multiplier": (1 << 31) - 1, "clamp_min": -128, "clamp_max": 127}

@@ -11,7 +11,7 @@ from sim.engines import Action, prepare
 from sim.engines.dma import Dma
 from sim.lanes import Work
 from sim.ordering import CommandRecord
-from sim.timing import QUEUE_CYCLES, Timeline
+from sim.timing import QUEUE_CYCLES, TOKEN_CYCLES, Timeline
 
 CONFIG = PRESETS["test"]
 LATENCY = 20
@@ -131,7 +131,7 @@ def test_engines_overlap_and_tokens_order():
     user = program.push(Engine.MATMUL, first, count_col=30)
     # The second load's data follow the first one's.
     assert second.first == first.last + 1
-    assert user.offered == first.record.end + 2
+    assert user.offered == first.record.end + TOKEN_CYCLES + 1
     assert program.timeline.wait(1 << Engine.MATMUL, 5) == user.record.end + 1
     assert program.timeline.wait(0, 5) == 5
 
@@ -140,7 +140,7 @@ def test_the_self_bit_waits_for_completion():
     program = Program()
     first = program.push(Engine.LOAD, words=100)
     second = program.push(Engine.LOAD, own=True, words=100)
-    assert second.offered == first.record.end + 2
+    assert second.offered == first.record.end + TOKEN_CYCLES + 1
 
 
 def test_a_full_queue_stops_the_controller():

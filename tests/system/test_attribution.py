@@ -44,12 +44,12 @@ def run(device: Device, *commands: list[int]) -> tuple[dict[Activity, int], RunS
     image = Image(
         config=CONFIG,
         model="program",
-        program_address=0,
+        program_address=40960,
         program_words=len(words),
         memory_bytes=1 << 16,
         segments=(
-            Segment(address=0, data=np.array(words, "<u4").tobytes()),
             Segment(address=32768, data=bytes(4096)),
+            Segment(address=40960, data=np.array(words, "<u4").tobytes()),
         ),
         inputs=(),
         outputs=(),
@@ -146,7 +146,10 @@ def test_what_overlaps_is_busy(device, name):
 def test_code_between_commands_is_the_controllers(device, name):
     loop = [*asm.li(5, 500), asm.addi(5, 5, -1), asm.bne(5, 0, -4)]
     cycles, _ = run(
-        device(name, CONFIG), push(MATMUL, convolution(1, 16)), loop, push(STORE, transfer(4))
+        device(name, CONFIG),
+        push(MATMUL, convolution(1, 16)),
+        loop,
+        push(STORE, transfer(4, memory_address=0)),
     )
     assert cycles[A.CONTROLLER] > 500 * 2
     assert 20 < cycles[A.MEMORY] < 50

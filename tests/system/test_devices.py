@@ -57,7 +57,7 @@ def test_a_program_outside_the_memory_stops_with_its_cause(device, name):
 def test_a_device_works_again_after_a_fault(device, image, name):
     dut = device(name, CONFIG, memory_bytes=SMALL_MEMORY)
     bad = dataclasses.replace(image, program_address=SMALL_MEMORY)
-    with pytest.raises(DeviceError, match="loading the program: stopped with READ_RESPONSE"):
+    with pytest.raises(DeviceError, match="loading the program: stopped with READ_WINDOW in load"):
         Driver(dut).load_image(bad)
     result = accel.run(image, DIGITS.x[0], device=dut)
     assert np.array_equal(result.outputs[0], DIGITS.y_tflm[:1])
@@ -78,7 +78,9 @@ def test_a_run_on_missing_memory_stops_and_the_next_one_is_exact(device, image, 
     driver.load_image(image)
     for _ in range(3):
         dut.write_register(address("MEMORY_BASE"), 1 << 24)
-        with pytest.raises(DeviceError, match="digits: stopped with READ_RESPONSE at address 0x1"):
+        with pytest.raises(
+            DeviceError, match="digits: stopped with READ_WINDOW in load at address 0x1"
+        ):
             driver.run([DIGITS.x[:1]])
         dut.write_register(address("MEMORY_BASE"), 0)
         outputs, _ = driver.run([DIGITS.x[:1]])

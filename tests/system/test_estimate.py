@@ -31,6 +31,8 @@ LAYER, LEAST = 0.10, 1000
 """What that of a layer may be off, if it takes more than so many cycles."""
 CAUSE = 0.03
 """What the estimate of a cause may be off, as a share of the network's cycles."""
+FEW = 24
+"""Cycles of one cause that may differ in any case: some for each command of a tiny network."""
 
 BUDGETS = {
     ("resnet8_cifar10", "base"): 55_000,
@@ -93,7 +95,8 @@ def test_the_estimate_is_close_to_the_hardware(models, device, name, config, lat
             assert ours["cycles"] == pytest.approx(theirs["cycles"], rel=LAYER), message
     expected = all_causes(measured)["stalls"]
     for cause, cycles in all_causes(estimate)["stalls"].items():
-        assert cycles == pytest.approx(expected[cause], abs=CAUSE * measured["cycles"]), cause
+        close = max(CAUSE * measured["cycles"], FEW)
+        assert cycles == pytest.approx(expected[cause], abs=close), cause
 
 
 def test_every_network_is_here(models):
