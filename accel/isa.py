@@ -30,7 +30,7 @@ __all__ = [
     "chip_address_bits",
 ]
 
-ISA_VERSION = 3
+ISA_VERSION = 4
 """Carried by every image; the driver refuses another one."""
 
 CUSTOM_0 = 0b0001011
@@ -282,6 +282,7 @@ VECTOR = Command(
         _u("window_row", 5, 16, "window rows (SUM, MAX, MIN; 1 otherwise)", lsb=16),
         _u("operation", 6, 4, "see Operation"),
         _u("uniform", 6, 1, "1: bias, multiplier and shift below serve every channel", lsb=4),
+        _u("upper", 6, 1, "1: a slice's upper half of the lanes gives both halves", lsb=5),
         _s("output_zero", 6, 8, "added after requantisation", lsb=8),
         _s("clamp_min", 6, 8, "smallest result", lsb=16),
         _s("clamp_max", 6, 8, "largest result", lsb=24),

@@ -187,6 +187,7 @@ def _legal(rng: random.Random, engine: Engine, config: Config) -> dict[str, int]
     fields = {
         "operation": int(operation),
         "uniform": below(2),
+        "upper": below(2) if lanes % 2 == 0 else 0,
         "slices": 1 if operation == Operation.ACC else 1 + below(3),
         "count_col": 1 + below(4),
         "count_row": 1 + below(4),

@@ -245,7 +245,7 @@ def _conv_variants(
     output_tile = 0
     if not output_resident:
         planes = min(out_planes, config.cols // config.rows) if aligned else out_planes
-        output_tile = planes * pixels
+        output_tile = planes * pixels * layer.pixels
     if inputs_resident:
         whole_depth, input_region = True, 0
         parts = tuple(tuple(p for run in group for p in split(run, limit)) for group in runs)
@@ -264,7 +264,7 @@ def _conv_variants(
     if runs[0][0].filter is not None:
         positions = rows * runs[0][0].filter.positions(cols, layer.stride[1])
     tile_cycles = max(positions, config.rows, config.cols)
-    vector = pixels * math.ceil(min(config.cols, out.channels) / config.lanes) + 12
+    vector = layer.pixels * (pixels * math.ceil(min(config.cols, out.channels) / config.lanes) + 12)
     # Nothing of the layer runs beside its last chunk's requantisation, though the next layer may.
     turn = config.rows + config.cols + TURN_CYCLES
     compute = (vector + turn) / 2
@@ -279,8 +279,8 @@ def _conv_variants(
     block_fits = max(blocks) <= (config.weight_words - 64) * config.weight_slot
     output_bytes = output_rows = 0
     if not output_resident:
-        output_bytes = layer.results[0] * layer.results[1] * out_planes * config.word_slot
-        output_rows = tiles * column_groups * (1 if cols == out.width else rows)
+        output_bytes = math.prod(layer.results) * layer.pixels * out_planes * config.word_slot
+        output_rows = tiles * column_groups * (1 if cols * layer.pixels == out.width else rows)
     for groups_outer in (True, False):
         if groups_outer and not aligned and not output_resident:
             continue

@@ -156,6 +156,11 @@ class ConvLayer(_LayerBase):
         How many results there are.
     origin, step : (rows, columns)
         Where they lie in the output. Several layers may fill one output between them.
+    pixels : int
+        Results side by side in a row that are computed as one of as many times the channels:
+        weights, bias, multiplier, shift and `results` are those of that one; the channels of each
+        begin at an equal share of the weights' output channels. Given by `accel.compiler.packing`
+        to layers whose outputs fill half of the array's columns or less.
     """
 
     sources: tuple[FeatureMap, ...]
@@ -173,6 +178,7 @@ class ConvLayer(_LayerBase):
     results: tuple[int, int]
     origin: tuple[int, int] = (0, 0)
     step: tuple[int, int] = (1, 1)
+    pixels: int = 1
 
     @property
     def inputs(self) -> tuple[FeatureMap, ...]:

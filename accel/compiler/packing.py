@@ -7,6 +7,10 @@ the input's channels. The convolution that is left has a kernel of one column.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from accel.compiler.filters import choose_filter, region_pitch
 from accel.compiler.layers import (
@@ -192,6 +196,18 @@ def _pack(layer: ConvLayer, storage: int, config: Config) -> ConvLayer | None:
     chosen = choose_filter(layer, config, region_pitch(source.width))
     if chosen is not None and chosen.taps:
         return None
+    found = [_packed(layer, storage)]
+    if _may_pair(layer, config):
+        found.append(_packed(_paired(layer, config), storage))
+    found = [result for result in found if can_cut(result, result.results[1], config)]
+    best = min(found, key=lambda result: _cycles(result, config), default=layer)
+    return best if _cycles(best, config) < _cycles(layer, config) else None
+
+
+def _packed(layer: ConvLayer, storage: int) -> ConvLayer:
+    """Return the layer on the map that packing its source gives."""
+    source = layer.sources[0]
+    kh, kw = layer.kernel
     packed = PackedMap(
         storage=storage,
         name=source.name,
@@ -205,7 +221,7 @@ def _pack(layer: ConvLayer, storage: int, config: Config) -> ConvLayer | None:
         padding=layer.padding[1],
         pad_value=layer.pad_value,
     )
-    result = replace(
+    return replace(
         layer,
         sources=(packed,),
         weights=layer.weights.reshape(len(layer.weights), kh, 1, packed.channels),
@@ -213,9 +229,38 @@ def _pack(layer: ConvLayer, storage: int, config: Config) -> ConvLayer | None:
         dilation=(layer.dilation[0], 1),
         padding=(layer.padding[0], 0),
     )
-    if not can_cut(result, packed.width, config):
-        return None
-    return result if _cycles(result, config) < _cycles(layer, config) else None
+
+
+def _may_pair(layer: ConvLayer, config: Config) -> bool:
+    """Return whether two results may share the columns of the array."""
+    half = config.cols // 2
+    # The second one's columns are whole slices, or the upper half of the only one.
+    apart = half % config.lanes == 0 or (config.lanes == config.cols and config.lanes % 2 == 0)
+    whole = layer.origin == (0, 0) and layer.step == (1, 1)
+    return apart and whole and layer.results[1] % 2 == 0 and len(layer.weights) <= half
+
+
+def _paired(layer: ConvLayer, config: Config) -> ConvLayer:
+    """Return the layer with two results of a row as one: its kernel covers both windows."""
+    outputs, kh, kw, channels = layer.weights.shape
+    half, step = config.cols // 2, layer.stride[1]
+    weights = np.zeros((2, half, kh, kw + step, channels), np.int8)
+    weights[0, :outputs, :, :kw] = layer.weights
+    weights[1, :outputs, :, step:] = layer.weights
+
+    def twice(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.tile(np.pad(values, (0, half - outputs)), 2)
+
+    return replace(
+        layer,
+        weights=weights.reshape(2 * half, kh, kw + step, channels),
+        bias=twice(layer.bias),
+        multiplier=twice(layer.multiplier),
+        shift=twice(layer.shift),
+        stride=(layer.stride[0], 2 * step),
+        results=(layer.results[0], layer.results[1] // 2),
+        pixels=2,
+    )
 
 
 def _cycles(layer: ConvLayer, config: Config) -> float:

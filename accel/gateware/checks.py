@@ -143,6 +143,7 @@ def vector_rules(
         Rule.VALUE: (operation > max(Operation))
         | (~windowed & ((windows[0] != 1) | (windows[1] != 1)))
         | (fields.clamp_min > fields.clamp_max)
+        | (fields.upper if lanes % 2 else 0)
         | (fields.uniform & ((fields.shift < -31) | (fields.shift > 30))),
         Rule.WEIGHTS: ~fields.uniform & (fields.param_address[weight_bits] | last[weight_bits]),
     }

@@ -281,21 +281,16 @@ class Streamer(wiring.Component):
                 for i, level in enumerate(_LEVELS)
             ]
         for port, name in ports:
-            field = fields[name]
-            if len(port) == CHIP_BITS:
-                # The register has no more bits, see CommandQueue.
-                field = field[: self._address_width + 1].as_signed()
-            copy = Signal(field.shape(), name=name, reset_less=True)
+            copy = Signal.like(fields[name], name=name, reset_less=True)
             m.d.comb += port.eq(copy)
             with m.If(taken):
-                m.d.sync += copy.eq(field)
-        first = fields.input_address[: self._address_width + 1].as_signed()
+                m.d.sync += copy.eq(fields[name])
         for g in range(1, self._groups):
             start = Signal(CHIP_BITS, name=f"start{g}", reset_less=True)
             m.d.comb += nest.start[f"address{g}"].eq(start)
             m.d.comb += nest.steps[f"address{g}"].eq(nest.steps.address)
             with m.If(taken):
-                m.d.sync += start.eq(first + (fields.group_step << (g - 1)))
+                m.d.sync += start.eq(fields.input_address + (fields.group_step << (g - 1)))
 
     def _check(
         self,

@@ -1,6 +1,6 @@
 """The vector engine: sums or bytes in, requantised bytes out."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -234,10 +234,15 @@ class VectorEngine(wiring.Component):
     def _connect_result(self, m: Module, lanes: VectorLanes, results: RamFifo) -> None:
         write = self.result.request
         slots = self._rows // self._lanes
+        middle = 4 * self._lanes
+        values = lanes.result.data
+        if self._lanes % 2 == 0:
+            lower = Mux(results.head.upper, values[middle:], values[:middle])
+            values = Cat(lower, values[middle:])
         m.d.comb += [
             write.valid.eq(lanes.result.valid),
             write.payload.address.eq(results.head.address),
-            write.payload.data.eq(lanes.result.data.replicate(slots)),
+            write.payload.data.eq(values.replicate(slots)),
         ]
         for slot in range(slots):
             m.d.comb += write.payload.mask[slot].eq(results.head.slot == slot)

@@ -55,10 +55,10 @@ class ElementTag(data.StructLayout):
 
 
 class ResultTag(data.StructLayout):
-    """Where a result goes, and whether it is its command's last."""
+    """Where a result goes, which lanes it is of, and whether it is its command's last."""
 
     def __init__(self, address_width: int, slot_width: int) -> None:
-        super().__init__({"address": address_width, "slot": slot_width, "last": 1})
+        super().__init__({"address": address_width, "slot": slot_width, "upper": 1, "last": 1})
 
 
 class VectorIssuer(wiring.Component):
@@ -135,12 +135,13 @@ class VectorIssuer(wiring.Component):
         path = Signal(Path)
         pairs = Signal()  # an element of A, then one of B
         extreme, minimum = Signal(), Signal()
-        uniform = Signal()
+        uniform, upper = Signal(), Signal()
         # Nothing looks at what is kept of a command while there is none: it follows the offer then.
         idle = Signal()
         with m.If(idle):
             m.d.sync += [
                 uniform.eq(fields.uniform),
+                upper.eq(fields.upper),
                 pairs.eq(_is_any(fields.operation, Operation.ADD, Operation.MUL)),
                 extreme.eq(_is_any(fields.operation, Operation.MAX, Operation.MIN)),
                 minimum.eq(fields.operation == Operation.MIN),
@@ -225,6 +226,7 @@ class VectorIssuer(wiring.Component):
             self.result_valid.eq(step & window_end),
             result.address.eq(values.dst),
             result.slot.eq(slots["dst"]),
+            result.upper.eq(upper),
             result.last.eq(nest.last.all() & ~more),
         ]
         past = values.a[self._address_width :].any() & (path != Path.SUMS)

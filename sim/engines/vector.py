@@ -175,6 +175,8 @@ class Vector(Action):
             last, slots = f["a_slot"] + f["slices"], config.cols // config.lanes
             message = f"a_slot + slices must be at most {slots}, not {last}"
             require(last <= slots, message, Rule.SIZE)
+        message = f"upper must be 0 with an odd number of lanes ({config.lanes})"
+        require(not f["upper"] or config.lanes % 2 == 0, message, Rule.VALUE)
         low, high = f["clamp_min"], f["clamp_max"]
         require(low <= high, f"clamp_min {low} is larger than clamp_max {high}", Rule.VALUE)
         shift = f["shift"]
@@ -233,6 +235,9 @@ class Vector(Action):
         x = wrap_int32(self._x(spaces) + bias)
         result = f["output_zero"] + multiply_by_quantized_multiplier(x, multiplier, shift)
         result = np.clip(result, f["clamp_min"], f["clamp_max"]).astype(np.int8)
+        if f["upper"]:
+            middle = self._config.lanes // 2
+            result[..., :middle] = result[..., middle:]
         words = (f["dst_address"] + self._target.offsets()[:, :, 0]) & ADDRESS_MASK
         slices = self._slices(spaces)
         slices[words % len(slices), self._target.places()[:, None]] = result

@@ -8,7 +8,9 @@ import pytest
 from accel.compiler.backend import build_image
 from accel.compiler.layers import ConvLayer, ElementwiseLayer, FeatureMap, Network, Port, Rescale
 from accel.compiler.packing import PackedMap, can_cut, pack_inputs
+from accel.compiler.reference import evaluate
 from accel.config import PRESETS, Config
+from accel.host.driver import Driver
 
 TWELVE = Config(name="12x12", rows=12, cols=12, lanes=4)
 
@@ -64,6 +66,8 @@ def packed(network, config="base"):
         {"channels": 1, "kernel": (10, 4), "size": (49, 10), "stride": (2, 2), "padding": (4, 1)},
         {"channels": 1, "kernel": (3, 15), "size": (7, 20), "padding": (1, 7)},
         {"channels": 2, "kernel": (5, 5), "padding": (2, 2)},
+        {"size": (9, 12), "channels": 1, "stride": (2, 2), "outputs": 2},
+        {"size": (9, 12), "outputs": 5, "padding": (1, 0)},
         {"channels": 1, "kernel": (1, 7), "size": (3, 30), "stride": (1, 3), "padding": (0, -2)},
     ],
 )
@@ -74,7 +78,10 @@ def test_words_hold_the_windows(config, shape):
     if result is layer:
         pytest.skip("does not pay here")
     pixels = np.random.default_rng(1).integers(-128, 128, (source.width, source.channels), np.int8)
-    columns = np.arange(result.sources[0].width) * layer.stride[1] - layer.padding[1]
+    # Two pixels that share the columns see one window, a stride wider.
+    stride, width = layer.stride[1], layer.kernel[1]
+    reach = width + (result.pixels - 1) * stride
+    columns = np.arange(result.sources[0].width) * stride * result.pixels - layer.padding[1]
     for cols in range(1, len(columns) + 1):
         if not can_cut(result, cols, config):
             continue
@@ -87,7 +94,7 @@ def test_words_hold_the_windows(config, shape):
                 stream = np.pad(row, pads, constant_values=fields["pack_value"])
                 wide = np.pad(pixels, ((200, 200), (0, 0)), constant_values=-5)
                 for i, column in enumerate(words):
-                    window = wide[200 + column :][: layer.kernel[1]].ravel()
+                    window = wide[200 + column :][:reach].ravel()
                     wanted = window[skip : skip + config.rows]
                     start = i * fields["pack_step"]
                     np.testing.assert_array_equal(stream[start : start + len(wanted)], wanted)
@@ -98,6 +105,81 @@ def test_a_packed_layer_is_the_same_sum():
     assert (layer.kernel, layer.stride, layer.padding) == ((3, 1), (1, 1), (1, 0))
     column = first_layer().layers[0].weights[:, :, 1, 2]
     np.testing.assert_array_equal(layer.weights[:, :, 0, 5], column)
+
+
+EVEN = {"size": (9, 12)}
+"""A row of twelve results."""
+
+
+@pytest.mark.parametrize(
+    ("config", "shape", "pixels"),
+    [
+        ("base", EVEN, 2),
+        ("base", EVEN | {"outputs": 9}, 1),  # more than half of the columns
+        ("base", EVEN | {"kernel": (3, 5), "padding": (1, 2)}, 1),  # windows of two words
+        ("base", {}, 1),  # an odd number of results
+        ("small", EVEN | {"channels": 1, "outputs": 4}, 2),
+        ("small", EVEN | {"channels": 1}, 1),
+        # Columns of one slice, and of slices that have no half.
+        (dataclasses.replace(PRESETS["small"], lanes=8), EVEN | {"channels": 1, "outputs": 4}, 2),
+        (dataclasses.replace(TWELVE, lanes=12), EVEN | {"channels": 1, "outputs": 6}, 2),
+        (dataclasses.replace(TWELVE, lanes=4), EVEN | {"channels": 1, "outputs": 6}, 1),
+    ],
+)
+def test_two_pixels_share_the_columns(config, shape, pixels):
+    assert packed(first_layer(**shape), config).pixels == pixels
+
+
+def test_shared_columns_give_both_pixels():
+    network = first_layer(**EVEN, outputs=5)
+    layer, result = network.layers[0], packed(network)
+    half = PRESETS["base"].cols // 2
+    assert (result.results, result.sources[0].channels) == ((9, 6), 4 * 3)
+    taps = layer.weights.reshape(5, 3, 9)
+    np.testing.assert_array_equal(result.weights[:5, :, 0, :9], taps)
+    np.testing.assert_array_equal(result.weights[half : half + 5, :, 0, 3:], taps)
+    assert np.count_nonzero(result.weights) == 2 * np.count_nonzero(taps)
+    for name in ("bias", "multiplier", "shift"):
+        values = getattr(result, name)
+        np.testing.assert_array_equal(values[:5], getattr(layer, name))
+        np.testing.assert_array_equal(values[half : half + 5], getattr(layer, name))
+
+
+WHOLE_WORDS = dataclasses.replace(PRESETS["test"], name="whole-words", lanes=4)
+"""A slice is a word, so the second of two pixels is the upper half of a slice."""
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("model", PRESETS["test"]),
+        ("verilator", PRESETS["test"]),
+        ("model", WHOLE_WORDS),
+        pytest.param("verilator", WHOLE_WORDS, marks=pytest.mark.full),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_packed_layers_are_exact(device, name, config):
+    driver = Driver(device(name, config, stalls="sometimes", seed=3))
+    pixels = []
+    for number, shape in enumerate(
+        (
+            {"size": (5, 12), "channels": 1, "outputs": 2, "kernel": (4, 3)},
+            {"size": (9, 23), "channels": 1, "outputs": 2, "stride": (1, 2), "kernel": (3, 2)},
+            {"size": (50, 50), "channels": 1, "outputs": 2, "stride": (1, 1)},  # streamed
+            {"size": (6, 10), "channels": 2, "outputs": 2, "kernel": (1, 1), "padding": (0, 0)},
+            {"size": (6, 7), "channels": 1, "outputs": 5},
+        )
+    ):
+        network = first_layer(**shape)
+        pixels.append(packed(network, config).pixels)
+        source = network.inputs[0].map
+        x = np.random.default_rng(number).integers(-128, 128, (1, *source.shape), np.int8)
+        driver.load_image(build_image(network, config))
+        (result,), _ = driver.run([x])
+        (expected,) = evaluate(network, [x])
+        np.testing.assert_array_equal(result.reshape(expected.shape), expected, str(shape))
+    assert pixels == [2, 2, 2, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def random_fields(rng, config, operation, *, small=False, **fixed):
         f = {
             "operation": int(operation),
             "uniform": rng.randrange(2),
+            "upper": rng.randrange(2) if config.lanes % 2 == 0 else 0,
             "a_address": rng.randrange(half),
             "b_address": rng.randrange(half),
             "dst_address": half + rng.randrange(half),

@@ -162,8 +162,12 @@ def vector_by_loops(c: Config, s: Spaces, f: dict[str, int]) -> None:
                     shift = stored[8]
                 value = f["output_zero"] + requantise(wrap32(x + bias), multiplier, shift)
                 value = min(max(value, f["clamp_min"]), f["clamp_max"])
-                slot = place("dst")[1]
-                s.scratchpad[dst[first] % len(before), slot * lanes + lane] = value
+                targets = [lane]
+                if f["upper"]:
+                    targets = [lane, lane - lanes // 2] if lane >= lanes // 2 else []
+                for target in targets:
+                    column = place("dst")[1] * lanes + target
+                    s.scratchpad[dst[first] % len(before), column] = value
 
 
 def dma_by_loops(c: Config, s: Spaces, engine: Engine, f: dict[str, int]) -> None:
@@ -245,6 +249,7 @@ def random_vector(c: Config, r: random.Random) -> dict[str, int]:
         "window_col": r.randint(1, 3) if windowed else 1,
         "window_row": r.randint(1, 3) if windowed else 1,
         "uniform": r.randint(0, 1),
+        "upper": r.randint(0, 1) if c.lanes % 2 == 0 else 0,
         "output_zero": r.randint(-128, 127),
         "clamp_min": low,
         "clamp_max": r.randint(low, 127),

@@ -7,7 +7,11 @@ from accel.compiler.constants import ConvBlock
 from accel.compiler.convtiling import conv_box
 from accel.compiler.emission.commands import Commands
 from accel.compiler.emission.matmul import matmul_fields
-from accel.compiler.emission.requantise import requantise, store_complete_planes
+from accel.compiler.emission.requantise import (
+    requantise,
+    result_box,
+    store_complete_planes,
+)
 from accel.compiler.emission.weights import WeightMemory
 from accel.compiler.filters import region_pitch
 from accel.compiler.layers import ConvLayer
@@ -68,7 +72,8 @@ class ConvEmitter:
         if plan.aligned:
             per_group = config.cols // config.rows
             g0, g1 = group * per_group, min((group + 1) * per_group, planes)
-        return self._commands.output_view(layer.output, places, replace(tile, g0=g0, g1=g1))
+        box = replace(result_box(layer, tile), g0=g0, g1=g1)
+        return self._commands.output_view(layer.output, places, box)
 
     def _chunk(
         self,
@@ -110,7 +115,8 @@ class ConvEmitter:
             self._weights.load_piece(group, param_address, 0, PARAM_WORDS)
         channels = min(config.cols, layer.output.channels - group * config.cols)
         requantise(self._commands, layer, tile, group, channels, acc, param_address, output)
-        store_complete_planes(self._commands, layer, tile, group, channels, output)
+        results = result_box(layer, tile)
+        store_complete_planes(self._commands, layer, results, group, channels, output)
 
     def _input(
         self, layer: ConvLayer, plan: ConvPlan, tile: Box, part: Part, places: Slots

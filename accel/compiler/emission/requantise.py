@@ -9,7 +9,7 @@ from accel.compiler.regions import Box, View, composite
 from accel.compiler.schedule import Span
 from accel.isa import PARAM_WORDS, Engine, Operation
 
-__all__ = ["requantise", "store_complete_planes", "vector_fields"]
+__all__ = ["requantise", "result_box", "store_complete_planes", "vector_fields"]
 
 
 def vector_fields(
@@ -56,14 +56,14 @@ def requantise(
     param_address: int,
     output: View,
 ) -> None:
-    """Emit the vector command that makes results of a chunk's sums.
+    """Emit the vector commands that make results of a chunk's sums: one for each pixel of an entry.
 
     Parameters
     ----------
     commands : Commands
     layer : ConvLayer
     tile : Box
-        Results, in the layer's own numbering.
+        Accumulator entries, in the layer's own numbering of results.
     group : int
         Column group.
     channels : int
@@ -77,31 +77,41 @@ def requantise(
     first = group * config.cols
     plane = first // config.rows
     last_plane = (first + channels - 1) // config.rows
-    y, x, step = tile.y0, tile.x0, (1, 1)
+    y, x, step = tile.y0, tile.x0 * layer.pixels, (1, layer.pixels)
     if commands.is_resident(layer.output):
-        step = layer.step
-        y, x = layer.origin[0] + y * step[0], layer.origin[1] + x * step[1]
-    written = Box(
-        y, y + (tile.rows - 1) * step[0] + 1, x, x + (tile.cols - 1) * step[1] + 1,
-        plane, last_plane + 1,
-    )  # fmt: skip
-    commands.step(
-        Engine.VECTOR,
-        {
-            "operation": int(Operation.ACC),
-            "a_address": acc,
-            "dst_address": output.address(y, x, plane),
-            "dst_slot": first % config.rows // config.lanes,
-            "slices": -(-channels // config.lanes),
-            "param_address": param_address,
-            **vector_fields(layer, tile, output, step=step),
-        },
-        reads=[
-            Span("acc", acc, acc + tile.rows * tile.cols),
-            Span("weights", param_address, param_address + PARAM_WORDS),
-        ],
-        writes=output.spans(written),
-    )
+        step = layer.step[0], layer.step[1] * layer.pixels
+        y, x = layer.origin[0] + y * layer.step[0], layer.origin[1] + x * layer.step[1]
+    for pixel in range(layer.pixels):
+        column = pixel * config.cols // layer.pixels
+        left = x + pixel * step[1] // layer.pixels
+        written = Box(
+            y, y + (tile.rows - 1) * step[0] + 1, left, left + (tile.cols - 1) * step[1] + 1,
+            plane, last_plane + 1,
+        )  # fmt: skip
+        commands.step(
+            Engine.VECTOR,
+            {
+                "operation": int(Operation.ACC),
+                "a_address": acc,
+                "a_slot": column // config.lanes,
+                "upper": int(column % config.lanes > 0),
+                "dst_address": output.address(y, left, plane),
+                "dst_slot": first % config.rows // config.lanes,
+                "slices": -(-channels // config.lanes),
+                "param_address": param_address,
+                **vector_fields(layer, tile, output, step=step),
+            },
+            reads=[
+                Span("acc", acc, acc + tile.rows * tile.cols),
+                Span("weights", param_address, param_address + PARAM_WORDS),
+            ],
+            writes=output.spans(written),
+        )
+
+
+def result_box(layer: ConvLayer, tile: Box) -> Box:
+    """Return the results of a chunk's accumulator entries."""
+    return replace(tile, x0=tile.x0 * layer.pixels, x1=tile.x1 * layer.pixels)
 
 
 def store_complete_planes(
