@@ -308,8 +308,8 @@ class VectorLane(Lane[Vector]):
         own = bool(action.parameter_groups)
         fetch = max(offered, self._staging_free) + 1
         fetches = [fetch] if own else []
-        taken = max(fetch + PARAM_WORDS, self.last + 1)
-        load = taken + 1
+        # Its queue hears of it when the first slice is loaded.
+        taken = load = max(fetch + PARAM_WORDS, self.last + 1) + 1
         if path != self._path:
             load = max(load, self.last + PATH_IDLE[self._path])
         self._path = path

@@ -1,11 +1,11 @@
 """Bursts of the DMA engines: a row of bytes becomes AXI addresses, a few of them outstanding."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.axi import AXI4Signature, Burst
+from accel.gateware.fifo import Fifo
 from accel.regmap import WINDOW_BYTES
 
 __all__ = [
@@ -164,23 +164,30 @@ class AddressChannel(wiring.Component):
         end = Signal(SPAN_BITS + 1)
         m.d.comb += [
             # Not in the cycle of the row's last burst: a bus's ready must not reach the loops.
-            self.rows.ready.eq(~row_valid & ~self.refused),
+            self.rows.ready.eq(~row_valid),
             end.eq(address[:low] + self.rows.payload.span),
             final.eq(blocks_left == 0),
         ]
 
-        m.submodules.outstanding = outstanding = SyncFIFO(
-            width=len(self.oldest.as_value()) - beat_bits, depth=self._in_flight
+        m.submodules.outstanding = outstanding = Fifo(
+            shape=len(self.oldest.as_value()) - beat_bits, depth=self._in_flight
         )
         burst_address = Cat(Const(0, beat_bits), beat, block)
-        last_beat = Mux(final, end_beat, (1 << _BLOCK_BITS) - 1)
+        full = (1 << _BLOCK_BITS) - 1
+        last_beat = Mux(final, end_beat, full)
         held = Signal()  # a burst is in the register
         outside = Signal()
-        burst_end = Cat(Const(0, beat_bits), last_beat, block)
+
+        def past(last: Value) -> Value:
+            """Whether a burst that ends with this beat leaves the window."""
+            burst_end = Cat(Const(0, beat_bits), last, block)
+            return burst_end[_GRANULE_BITS:] > self.window.limit[_GRANULE_BITS:]
+
         m.d.comb += [
+            # Whether it is the row's last burst is known late: it chooses between what is ready.
             outside.eq(
                 (burst_address[_GRANULE_BITS:] < self.window.base[_GRANULE_BITS:])
-                | (burst_end[_GRANULE_BITS:] > self.window.limit[_GRANULE_BITS:])
+                | Mux(final, past(end_beat), past(Const(full, _BLOCK_BITS)))
             ),
             self.bursts.valid.eq(held & ~self.refused),
             self.refused_tag.eq(tag),
@@ -188,15 +195,15 @@ class AddressChannel(wiring.Component):
             self.quiet.eq(outstanding.level == self.refused),
             self.issued.eq(
                 row_valid
-                & outstanding.w_rdy
+                & outstanding.input.ready
                 & (~held | self.bursts.ready)
                 & ~self.refused
                 & ~self.halt
             ),
-            outstanding.w_en.eq(self.issued),
-            outstanding.w_data.eq(Cat(burst_address[beat_bits:], final, tag)),
-            outstanding.r_en.eq(self.done),
-            self.oldest.as_value().eq(Cat(Const(0, beat_bits), outstanding.r_data)),
+            outstanding.input.valid.eq(self.issued),
+            outstanding.input.payload.eq(Cat(burst_address[beat_bits:], final, tag)),
+            outstanding.output.ready.eq(self.done),
+            self.oldest.as_value().eq(Cat(Const(0, beat_bits), outstanding.output.payload)),
         ]
         with m.If(self.bursts.ready):
             m.d.sync += held.eq(0)
@@ -209,7 +216,8 @@ class AddressChannel(wiring.Component):
                 block.eq(block + 1),
                 beat.eq(0),
                 blocks_left.eq(blocks_left - 1),
-                row_valid.eq(~final),
+                # A row of which a burst is refused stays: no other one comes.
+                row_valid.eq(~final | outside),
             ]
         with m.If(self.rows.valid & self.rows.ready):
             m.d.sync += [

@@ -52,12 +52,12 @@ class ControlRegisters(wiring.Component):
     core_running, core_done : In(1), exit_code : In(32), core_fault : In(Fault)
         From the controller.
     halt : Out(1)
-        To the controller and the engines, which then begin nothing: high from a fault to its CLEAR.
+        To the controller and the engines, which then begin nothing: from a fault to their reset.
     bus_idle : In(1)
         No burst is outstanding and none is on offer. ERROR and `irq` wait for it, so that a CLEAR
         never cuts a burst off.
     clear : Out(1)
-        One cycle: reset the controller and the engines.
+        One cycle: reset the controller and the engines in the next one.
     boot : Out(stream.Signature(BootRequest)), boot_complete : In(1)
         Load a program.
     engine_fault : In(MachineFault)
@@ -220,12 +220,16 @@ class ControlRegisters(wiring.Component):
         settle = Signal(range(SETTLE_CYCLES + 1))
         free = ~running & ~loading & ~stopping & ~error
         fault = Signal()
+        # Until they are reset, whatever faults shows goes on.
+        cleared = Signal()
+        m.d.sync += cleared.eq(self.clear)
         m.d.comb += [
             fault.eq(
-                (self.core_fault.valid | self.engine_fault.valid) & ~stopping & ~error & ~self.clear
+                (self.core_fault.valid | self.engine_fault.valid)
+                & ~(stopping | error | self.clear | cleared)
             ),
             self.core_start.eq(self.run),
-            self.halt.eq(stopping | error),
+            self.halt.eq(stopping | error | self.clear),
             self.irq.eq(values["IRQ_ENABLE"][0] & (done | error)),
         ]
         flags = {

@@ -21,6 +21,8 @@ class Dispatcher(wiring.Component):
     operation : In(stream.Signature(TensorOperation))
     entries : Out(stream.Signature(QueueEntry)).array(4)
         By Engine.
+    room : In(4)
+        Bit per engine: its queue takes two operations or more.
     pending : Out(4)
         An operation for this engine has been accepted and has not reached its queue.
     blocked : Out(4)
@@ -28,11 +30,12 @@ class Dispatcher(wiring.Component):
 
     Latency
     -------
-    One cycle; one operation per cycle.
+    One cycle; one operation per cycle, one in two to a queue without `room`.
     """
 
     operation: In(stream.Signature(TensorOperation))
     entries: Out(stream.Signature(QueueEntry)).array(ENGINES)
+    room: In(ENGINES)
     pending: Out(ENGINES)
     blocked: Out(ENGINES)
 
@@ -41,12 +44,21 @@ class Dispatcher(wiring.Component):
         held = Signal(TensorOperation, reset_less=True)
         valid = Signal()
         engine = held.funct7[5:7]
-        queue_ready = Signal()
+        accepted, leaves, queue_ready = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.operation.ready.eq(~valid | queue_ready),
+            accepted.eq(self.operation.valid & self.operation.ready),
+            leaves.eq(valid & queue_ready),
         ]
         with m.If(self.operation.ready):
-            m.d.sync += [valid.eq(self.operation.valid), held.eq(self.operation.payload)]
+            m.d.sync += held.eq(self.operation.payload)
+        # `ready` is a register, since the controller is far from the queues: high when what is
+        # accepted leaves in the next cycle for sure. Only what is held here can fill a queue.
+        coming = self.operation.payload.funct7[5:7]
+        roomy = self.room.bit_select(coming, 1)
+        with m.If(accepted):
+            m.d.sync += [valid.eq(1), self.operation.ready.eq(roomy)]
+        with m.Elif(leaves | ~valid):
+            m.d.sync += [valid.eq(0), self.operation.ready.eq(1)]
         entry = Signal(QueueEntry)
         push = held.funct3 == Funct3.TPUSH
         m.d.comb += [

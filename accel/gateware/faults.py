@@ -1,6 +1,6 @@
 """The way of a fault from where it is found to the control registers."""
 
-from amaranth.hdl import Module, Mux, Value, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -83,7 +83,7 @@ class FaultCollector(wiring.Component):
 
     Latency
     -------
-    None.
+    One cycle from an engine's, a queue's or a counter's; none for what the controller's pc says.
     """
 
     engines: In(EngineFault).array(len(Engine))
@@ -99,6 +99,9 @@ class FaultCollector(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         fault = self.fault
+        # What comes from all over the chip; the way to the control registers is another long one.
+        found = Signal(MachineFault)
+        m.d.sync += found.valid.eq(0)
         # From last to first: an assignment that comes later goes first.
         for flag, cause in (
             (self.expired, Cause.WATCHDOG),
@@ -113,21 +116,23 @@ class FaultCollector(wiring.Component):
                 ]
         for engine in reversed(Engine):
             with m.If(self.overflow[engine]):
-                m.d.comb += [
-                    fault.valid.eq(1),
-                    fault.engine.eq(int(engine)),
-                    fault.cause.eq(Cause.TOKEN_OVERFLOW),
-                    fault.address.eq(self.overflowed),
-                    fault.pc.eq(0),
+                m.d.sync += [
+                    found.valid.eq(1),
+                    found.engine.eq(int(engine)),
+                    found.cause.eq(Cause.TOKEN_OVERFLOW),
+                    found.address.eq(self.overflowed),
+                    found.pc.eq(0),
                 ]
         for engine in reversed(Engine):
             own = self.engines[engine]
             with m.If(own.valid | self.illegal[engine]):
-                m.d.comb += [
-                    fault.valid.eq(1),
-                    fault.engine.eq(int(engine)),
-                    fault.cause.eq(Mux(own.valid, own.cause, Cause.CHIP_ADDRESS)),
-                    fault.address.eq(Mux(own.valid, own.address, Rule.SCRATCHPAD)),
-                    fault.pc.eq(Mux(own.valid, own.pc, self.pcs[engine])),
+                m.d.sync += [
+                    found.valid.eq(1),
+                    found.engine.eq(int(engine)),
+                    found.cause.eq(Mux(own.valid, own.cause, Cause.CHIP_ADDRESS)),
+                    found.address.eq(Mux(own.valid, own.address, Rule.SCRATCHPAD)),
+                    found.pc.eq(Mux(own.valid, own.pc, self.pcs[engine])),
                 ]
+        with m.If(found.valid):
+            m.d.comb += fault.eq(found)
         return m

@@ -2,13 +2,13 @@
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from accel.config import slot_bytes
 from accel.gateware.axi import Response
 from accel.gateware.burst import AddressChannel, MemoryWindow, ReadChannels, drive_address
 from accel.gateware.faults import report_transfer
+from accel.gateware.fifo import Fifo
 from accel.gateware.filler import describe_row
 from accel.gateware.ports import PC_BITS, CommandLayout, Completion, EngineFault, WritePort
 from accel.gateware.rows import RowWalker, copy_row
@@ -204,7 +204,8 @@ class LoadEngine(wiring.Component):
         m.d.comb += [
             walker.command.valid.eq(self.command.valid | self.boot.valid),
             walker.command.payload.eq(self.command.payload),
-            self.command.ready.eq(walker.command.ready & ~self.boot.valid),
+            # No command is offered while a boot request is.
+            self.command.ready.eq(walker.command.ready),
             self.boot.ready.eq(walker.command.ready & self.boot.valid),
         ]
         with m.If(self.boot.valid):
@@ -226,18 +227,13 @@ class LoadEngine(wiring.Component):
         self, m: Module, walker: RowWalker, addresses: AddressChannel, unpacker: BeatUnpacker
     ) -> None:
         """Hand each row to the bus and, behind FIFOs, to both ends of the stream of bytes."""
-        m.submodules.fills = fills = SyncFIFO(
-            width=len(unpacker.fills.payload.as_value()), depth=ROWS_AHEAD
-        )
-        m.submodules.rows = rows = SyncFIFO(
-            width=len(unpacker.rows.payload.as_value()), depth=ROWS_AHEAD
-        )
+        m.submodules.fills = fills = Fifo(shape=unpacker.fills.payload.shape(), depth=ROWS_AHEAD)
+        m.submodules.rows = rows = Fifo(shape=unpacker.rows.payload.shape(), depth=ROWS_AHEAD)
         row = walker.rows.payload
         command = walker.command.payload.fields
-        room = fills.w_rdy & rows.w_rdy
+        room = fills.input.ready & rows.input.ready
         push = walker.rows.valid & addresses.rows.ready & room
-        fill = data.View(unpacker.fills.payload.shape(), fills.w_data)
-        cut = data.View(unpacker.row_layout, rows.w_data)
+        fill, cut = fills.input.payload, rows.input.payload
         slots = Mux(command.space == Space.WEIGHTS, self._slots[Space.WEIGHTS], 4)
         slots = Mux(command.space == Space.SCRATCHPAD, self._slots[Space.SCRATCHPAD], slots)
         step = Signal(STEP_BITS)
@@ -248,8 +244,8 @@ class LoadEngine(wiring.Component):
             addresses.rows.payload.address.eq(row.address),
             addresses.rows.payload.span.eq(row.span),
             addresses.rows.payload.tag.eq(walker.command.payload.pc),
-            fills.w_en.eq(push),
-            rows.w_en.eq(push),
+            fills.input.valid.eq(push),
+            rows.input.valid.eq(push),
             *describe_row(
                 fill,
                 cut.row.place,
@@ -261,13 +257,9 @@ class LoadEngine(wiring.Component):
             ),
             *copy_row(cut.row, row),
             cut.step.eq(step),
-            unpacker.fills.valid.eq(fills.r_rdy),
-            unpacker.fills.payload.as_value().eq(fills.r_data),
-            fills.r_en.eq(unpacker.fills.ready),
-            unpacker.rows.valid.eq(rows.r_rdy),
-            unpacker.rows.payload.as_value().eq(rows.r_data),
-            rows.r_en.eq(unpacker.rows.ready),
         ]
+        wiring.connect(m, fills.output, unpacker.fills)
+        wiring.connect(m, rows.output, unpacker.rows)
 
     def _watch_responses(self, m: Module, addresses: AddressChannel, walker: RowWalker) -> None:
         beat = Signal()

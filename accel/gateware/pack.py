@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from accel.config import slot_bytes
+from accel.gateware.fifo import Fifo
 from accel.gateware.ports import ReadPort
 from accel.gateware.rows import ChipRow
 from accel.gateware.skid import SkidBuffer
@@ -111,26 +111,24 @@ class WordReader(wiring.Component):
         with m.If(self.rows.ready):
             m.d.sync += [row_valid.eq(self.rows.valid), row.eq(self.rows.payload)]
 
-        m.submodules.places = places = SyncFIFO(
-            width=len(self.words.payload.where.as_value()), depth=_WORDS_AHEAD
-        )
-        m.submodules.data = words = SyncFIFO(width=len(self.words.payload.data), depth=_WORDS_AHEAD)
-        where = data.View(self.where, places.w_data)
+        m.submodules.places = places = Fifo(shape=self.where, depth=_WORDS_AHEAD)
+        m.submodules.data = words = Fifo(shape=len(self.words.payload.data), depth=_WORDS_AHEAD)
+        where = places.input.payload
         place_in_beat = row.place[: len(where.place)]
         taken = Signal()
         m.d.comb += [
             where.place.eq(place_in_beat),
             where.beat_end.eq(row.single | place_in_beat.all()),
             where.burst_end.eq(row.single | row.place.all()),
-            places.w_en.eq(accepted),
-            words.w_data.eq(response.data),
-            words.w_en.eq(response.valid),
-            self.words.valid.eq(words.r_rdy),
-            self.words.payload.data.eq(words.r_data),
-            self.words.payload.where.as_value().eq(places.r_data),
+            places.input.valid.eq(accepted),
+            words.input.payload.eq(response.data),
+            words.input.valid.eq(response.valid),
+            self.words.valid.eq(words.output.valid),
+            self.words.payload.data.eq(words.output.payload),
+            self.words.payload.where.eq(places.output.payload),
             taken.eq(self.words.valid & self.words.ready),
-            words.r_en.eq(taken),
-            places.r_en.eq(taken),
+            words.output.ready.eq(taken),
+            places.output.ready.eq(taken),
         ]
         with m.If(accepted & ~taken):
             m.d.sync += [free.eq(free - 1), room.eq(free != 1)]

@@ -57,6 +57,8 @@ class CommandQueue(wiring.Component):
     missing : Out(4)
         Bit per engine for whose token, or completion, the next command waits.
     engine_busy : In(1)
+    halt : In(1)
+        Hold everything, from the next cycle on: no command is on offer, none begins.
     command : Out(stream.Signature(CommandLayout(command)))
     empty : Out(1)
         Nothing queued and no command on offer.
@@ -64,6 +66,8 @@ class CommandQueue(wiring.Component):
         The command of `command.payload.pc` was not offered.
     level : Out(range(depth + 1))
         Entries held.
+    room : Out(1)
+        It takes two entries or more.
 
     Latency
     -------
@@ -84,10 +88,12 @@ class CommandQueue(wiring.Component):
                 "take": Out(4),
                 "missing": Out(4),
                 "engine_busy": In(1),
+                "halt": In(1),
                 "command": Out(stream.Signature(CommandLayout(command))),
                 "empty": Out(1),
                 "illegal": Out(1),
                 "level": Out(range(depth + 1)),
+                "room": Out(1),
             }
         )
 
@@ -115,10 +121,17 @@ class CommandQueue(wiring.Component):
         next_granted = self._grants(entry, ready_mask) & fifo.output.valid
         held_granted = self._grants(head, ready_mask) & head_valid
         m.d.sync += granted.eq(~pushes & Mux(fifo.output.ready, next_granted, held_granted))
+        offered = Signal()
         output_free = Signal()
-        m.d.comb += output_free.eq((~self.command.valid | self.command.ready) & ~self.illegal)
-        with m.If(self.command.ready):
-            m.d.sync += self.command.valid.eq(0)
+        # A register here: `halt` is everywhere, and the engine's ready comes late.
+        frozen = Signal()
+        m.d.sync += frozen.eq(self.illegal | self.halt)
+        m.d.comb += [
+            self.command.valid.eq(offered & ~frozen),
+            output_free.eq((~offered | self.command.ready) & ~frozen),
+        ]
+        with m.If(self.command.ready & ~frozen):
+            m.d.sync += offered.eq(0)
 
         misfit = Signal()  # of a write that takes place now
         broken = Signal()
@@ -141,15 +154,17 @@ class CommandQueue(wiring.Component):
         with m.Elif(granted & output_free):
             m.d.comb += [head_ready.eq(1), pushes.eq(1), self.take.eq(wait_mask & ~own)]
             m.d.sync += [
-                self.command.valid.eq(~broken),
+                frozen.eq(broken | self.halt),
+                offered.eq(~broken),
                 self.illegal.eq(broken),
                 self.command.payload.post.eq(post_mask),
                 self.command.payload.stamp.eq(stamp),
                 self.command.payload.pc.eq(head.b),
             ]
         m.d.comb += [
-            self.empty.eq(~fifo.output.valid & ~head_valid & ~self.command.valid),
+            self.empty.eq(~fifo.output.valid & ~head_valid & ~offered),
             self.level.eq(fifo.level),
+            self.room.eq(fifo.level < self._depth - 1),
         ]
         return m
 

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Const, Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from accel.gateware.blockram import BlockRam
@@ -43,6 +43,9 @@ class Scratchpad(wiring.Component):
     result, load : In(WritePort)
         Writers, in order of priority; `result.request.ready` is always high. `load` writes whole
         words. A write can be read by a request accepted two cycles later.
+    reading, writing : Out(banks)
+        The banks that readers before `store`, and writers before `load`, use in this cycle: what
+        the ready of these two hangs on, for who knows an address before it is at the port.
 
     Throughput
     ----------
@@ -74,6 +77,8 @@ class Scratchpad(wiring.Component):
                 "store": In(ReadPort(width, shape)),
                 "result": In(WritePort(width, shape, granules=rows // lanes)),
                 "load": In(WritePort(width, shape)),
+                "reading": Out(banks),
+                "writing": Out(banks),
             }
         )
 
@@ -84,23 +89,19 @@ class Scratchpad(wiring.Component):
         def split(address):
             return address[:bank_bits] if bank_bits else Const(0, 1), address[bank_bits:]
 
-        groups = list(self.matmul)
-        readers = [*groups, self.vector, self.store]
+        readers = [*self.matmul, self.vector, self.store]
         writers = (self.result, self.load)
-        for clients in (readers, writers):
+        for clients, last in ((readers, self.reading), (writers, self.writing)):
+            used = Const(0, self._banks)  # by those before
             for i, client in enumerate(clients):
-                bank, _ = split(
-                    client.request.payload if clients is readers else client.request.payload.address
-                )
-                blocked = Const(0)
-                before = clients[:i]
-                if clients is readers and i < self._groups:
-                    before = []
-                for other in before:
-                    payload = other.request.payload
-                    other_bank, _ = split(payload if clients is readers else payload.address)
-                    blocked |= other.request.valid & (other_bank == bank)
-                m.d.comb += client.request.ready.eq(~blocked)
+                payload = client.request.payload
+                bank, _ = split(payload if clients is readers else payload.address)
+                first = clients is readers and i < self._groups
+                ready = Const(1) if first else ~used.bit_select(bank, 1)
+                m.d.comb += client.request.ready.eq(ready)
+                if i == len(clients) - 1:
+                    m.d.comb += last.eq(used)
+                used = used | (client.request.valid << bank)
 
         # One register for the data of each writer; every bank takes its own choice from them.
         written = []

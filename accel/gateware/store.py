@@ -2,13 +2,13 @@
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from accel.config import slot_bytes
 from accel.gateware.axi import Response
 from accel.gateware.burst import AddressChannel, MemoryWindow, WriteChannels, drive_address
 from accel.gateware.faults import report_transfer
+from accel.gateware.fifo import Fifo
 from accel.gateware.load import CommandCounter
 from accel.gateware.pack import BeatPacker, WordReader
 from accel.gateware.ports import PC_BITS, CommandLayout, Completion, EngineFault, ReadPort
@@ -128,9 +128,7 @@ class StoreEngine(wiring.Component):
         m.submodules.addresses = addresses = self._addresses
         m.submodules.reader = reader = self._reader
         m.submodules.packer = packer = self._packer
-        m.submodules.rows = rows = SyncFIFO(
-            width=len(reader.rows.payload.as_value()), depth=_ROWS_AHEAD
-        )
+        m.submodules.rows = rows = Fifo(shape=reader.row_layout, depth=_ROWS_AHEAD)
         m.submodules.commands = commands = CommandCounter()
         wiring.connect(m, walker.command, wiring.flipped(self.command))
         wiring.connect(m, wiring.flipped(self.scratchpad), reader.scratchpad)
@@ -144,10 +142,10 @@ class StoreEngine(wiring.Component):
 
         # A row goes to both sides at once.
         row = walker.rows.payload
-        chip_row = data.View(reader.row_layout, rows.w_data)
+        chip_row = rows.input.payload
         m.d.comb += [
-            walker.rows.ready.eq(addresses.rows.ready & rows.w_rdy),
-            addresses.rows.valid.eq(walker.rows.valid & rows.w_rdy),
+            walker.rows.ready.eq(addresses.rows.ready & rows.input.ready),
+            addresses.rows.valid.eq(walker.rows.valid & rows.input.ready),
             # A row that is not aligned, which is a fault, still has as many beats as words say.
             addresses.rows.payload.address.eq(row.address & ~(self._slot - 1)),
             addresses.rows.payload.span.eq(row.span),
@@ -158,13 +156,11 @@ class StoreEngine(wiring.Component):
             addresses.window.eq(self.window),
             addresses.halt.eq(self.halt),
             self.quiet.eq(addresses.quiet),
-            rows.w_en.eq(walker.rows.valid & addresses.rows.ready),
+            rows.input.valid.eq(walker.rows.valid & addresses.rows.ready),
             chip_row.place.eq(row.address[(self._slot - 1).bit_length() :]),
             *copy_row(chip_row, row),
-            reader.rows.valid.eq(rows.r_rdy),
-            reader.rows.payload.as_value().eq(rows.r_data),
-            rows.r_en.eq(reader.rows.ready),
         ]
+        wiring.connect(m, rows.output, reader.rows)
         self._connect_bus(m, addresses, packer)
         self._watch_responses(m, addresses, walker)
         return m

@@ -1,6 +1,16 @@
 """The accelerator: wiring only."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    Const,
+    DomainRenamer,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -71,7 +81,15 @@ class Accelerator(wiring.Component):
             counters=config.counters,
         )
         # After a fault, CONTROL.CLEAR puts everything behind the registers into its first state.
-        restart = ResetInserter(control.clear)
+        # Its reset is a register with nothing between it and thousands of others.
+        reset = Signal(init=1)
+        m.domains.engines = ClockDomain(local=True)
+        m.d.sync += reset.eq(control.clear)
+        m.d.comb += [
+            ClockSignal("engines").eq(ClockSignal()),
+            ResetSignal("engines").eq(reset),
+        ]
+        restart = DomainRenamer("engines")
         controller = Controller(
             program_bytes=config.program_bytes,
             window_bytes=config.scratchpad_bytes,
@@ -140,7 +158,9 @@ class Accelerator(wiring.Component):
             groups=config.groups,
             target=config.target,
         )
-        window = ScratchpadWindow(words=config.scratchpad_words, rows=config.rows)
+        window = ScratchpadWindow(
+            words=config.scratchpad_words, rows=config.rows, banks=config.scratchpad_banks
+        )
         weights = WeightMemory(words=config.weight_words, cols=config.cols, target=config.target)
         engines = {
             Engine.LOAD: load,
@@ -159,7 +179,8 @@ class Accelerator(wiring.Component):
         m.submodules.weights = restart(weights)
 
         self._connect_control(m, control, controller, engines, tokens)
-        m.submodules.faults = faults = FaultCollector()
+        faults = FaultCollector()
+        m.submodules.faults = restart(faults)
         m.d.comb += [
             control.engine_fault.eq(faults.fault),
             faults.expired.eq(control.expired),
@@ -169,15 +190,23 @@ class Accelerator(wiring.Component):
         ]
         connect(m, controller.tensor, dispatcher.operation)
         idle = Signal(len(Engine))
+        # As `idle`, for the way to the control registers: what an engine's state says is a cycle
+        # late, so that what has left the dispatcher counts for a cycle more.
+        under_way = Signal(len(Engine))
+        leaving = Signal(len(Engine))
+        m.d.sync += leaving.eq(dispatcher.pending)
         for engine, unit in engines.items():
             queue = queues[engine]
             connect(m, dispatcher.entries[engine], queue.entries)
             # After a fault the bus must come to rest, and no reader keep the store from its data.
-            m.d.sync += unit.halt.eq(control.halt)
+            m.d.sync += [
+                unit.halt.eq(control.halt),
+                under_way[engine].eq(~queue.empty | unit.busy),
+            ]
+            connect(m, queue.command, unit.command)
             m.d.comb += [
-                unit.command.payload.eq(queue.command.payload),
-                unit.command.valid.eq(queue.command.valid & ~unit.halt),
-                queue.command.ready.eq(unit.command.ready & ~unit.halt),
+                queue.halt.eq(control.halt),
+                dispatcher.room[engine].eq(queue.room),
                 faults.engines[engine].eq(unit.fault),
                 faults.illegal[engine].eq(queue.illegal),
                 faults.pcs[engine].eq(queue.command.payload.pc),
@@ -194,7 +223,9 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             controller.idle.eq(idle),
             controller.interrupt.eq(idle.all()),
-            faults.unfinished.eq(controller.done & ~idle.all()),
+            faults.unfinished.eq(
+                controller.done & (under_way | dispatcher.pending | leaving).any()
+            ),
         ]
 
         for reader, port in zip(matmul.scratchpad, scratchpad.matmul, strict=True):
@@ -206,6 +237,10 @@ class Accelerator(wiring.Component):
         connect(m, load.scratchpad, window.load)
         connect(m, window.read, scratchpad.store)
         connect(m, window.write, scratchpad.load)
+        m.d.comb += [
+            window.reading.eq(scratchpad.reading),
+            window.writing.eq(scratchpad.writing),
+        ]
         connect(m, matmul.weights, weights.matmul)
         connect(m, vector.params, weights.params)
         connect(m, load.weights, weights.load)

@@ -78,8 +78,8 @@ class VectorEngine(wiring.Component):
 
     Latency
     -------
-    From `command.valid` to its acceptance by an idle engine 10 cycles, for its parameters; from
-    there to the first read 3. From a result's last response to its write 12 cycles (ACC),
+    From `command.valid` to its acceptance by an idle engine 11 cycles, for its parameters; from
+    there to the first read 2. From a result's last response to its write 12 cycles (ACC),
     13 (SUM, MAX, MIN), 15 (ADD, TABLE) or 17 (MUL; 18 without `dsp_products`). `complete` comes two
     cycles after the last write.
 
@@ -165,7 +165,7 @@ class VectorEngine(wiring.Component):
         m.d.sync += [
             may_accept.eq(posts.level < _POSTS - 1),
             drained.eq(lanes.idle & (tags.level == 0)),
-            room.eq((tags.level < _TAGS - 1) & (results.level < _RESULTS - 1)),
+            room.eq((tags.level < _TAGS - 1) & (results.level < _RESULTS - 1) & ~self.halt),
         ]
         command = self.command
         m.d.comb += [
@@ -180,7 +180,7 @@ class VectorEngine(wiring.Component):
             issue.offer.valid.eq(may_accept),
             issue.parameters_ready.eq(params.ready),
             issue.drained.eq(drained),
-            issue.room.eq(room & ~self.halt),
+            issue.room.eq(room),
             tags.push.eq(issue.tag_valid),
             tags.tail.eq(issue.tag),
             tags.pop.eq(self.acc.response.valid | self.scratchpad.response.valid),

@@ -75,7 +75,7 @@ class VectorIssuer(wiring.Component):
     offer : In({valid, fields})
         The command; it may change after `accept`.
     accept : Out(1)
-        It is taken in this cycle.
+        It has been taken in the cycle before.
     parameters_ready, use_parameters : In(1), Out(1)
         See ParameterFetcher.
     drained : In(1)
@@ -93,7 +93,7 @@ class VectorIssuer(wiring.Component):
 
     Latency
     -------
-    Three cycles from `accept` to the first request, two from a command's last request to the
+    Two cycles from `accept` to the first request, three from a command's last request to the
     next `accept`; none between slices.
     """
 
@@ -177,12 +177,14 @@ class VectorIssuer(wiring.Component):
         ]
         with m.If(emit & pairs):
             m.d.sync += second.eq(~second)
+        m.d.sync += self.accept.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
                 m.d.sync += same_path.eq(_path(fields.operation) == last_path.as_value())
-                m.d.comb += self.accept.eq(self.offer.valid & self.parameters_ready)
-                with m.If(self.accept):
+                with m.If(self.offer.valid & self.parameters_ready):
+                    # The queue hears of it a cycle late: the way from here to there is long.
+                    m.d.sync += self.accept.eq(1)
                     m.next = "LOAD"
             with m.State("LOAD"):
                 with m.If(may_load & (self.drained | same_path)):

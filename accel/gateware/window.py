@@ -1,6 +1,6 @@
 """The controller's window onto the scratchpad, between the DMA engines' ports and the memory."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -52,6 +52,8 @@ class ScratchpadWindow(wiring.Component):
         Of the scratchpad, a power of two.
     rows : int
         Bytes of a word, a multiple of 4.
+    banks : int
+        Of the scratchpad, a power of two.
 
     Members
     -------
@@ -62,6 +64,9 @@ class ScratchpadWindow(wiring.Component):
         which it does at most once in five.
     read : Out(ReadPort), write : Out(WritePort)
         To the scratchpad, whose latency is SCRATCHPAD_LATENCY.
+    reading, writing : In(banks)
+        The scratchpad's. They stand for the ready of `read` and `write`, which comes behind the
+        choice of an address.
 
     Latency
     -------
@@ -69,12 +74,13 @@ class ScratchpadWindow(wiring.Component):
     the scratchpad's ports are not ready. None from the engines to the scratchpad.
     """
 
-    def __init__(self, *, words: int, rows: int) -> None:
+    def __init__(self, *, words: int, rows: int, banks: int) -> None:
         if words < 2 or words & (words - 1):
             raise ValueError(f"Words must be a power of two, not {words!r}")
         if rows < 4 or rows % 4:
             raise ValueError(f"Rows must be a multiple of 4, not {rows!r}")
         self._rows = rows
+        self._bank_bits = ceil_log2(banks)
         self._width = width = ceil_log2(words)
         self._part_bits = ceil_log2(slot_bytes(rows) // 4)
         word = unsigned(8 * rows)
@@ -85,6 +91,8 @@ class ScratchpadWindow(wiring.Component):
                 "load": In(WritePort(width, word)),
                 "read": Out(ReadPort(width, word)),
                 "write": Out(WritePort(width, word)),
+                "reading": In(banks),
+                "writing": In(banks),
             }
         )
 
@@ -96,7 +104,12 @@ class ScratchpadWindow(wiring.Component):
         part = request.address[: self._part_bits] if self._part_bits else Const(0, 1)
         address = request.address[self._part_bits :]
         reading, writing = Signal(), Signal()
-        arrived = delayed(m, reading & self.read.request.ready, SCRATCHPAD_LATENCY, name="arrived")
+        reads, writes = Signal(), Signal()  # the scratchpad is ready
+        m.d.comb += [
+            reads.eq(self._is_free(self.reading, address)),
+            writes.eq(self._is_free(self.writing, address)),
+        ]
+        arrived = delayed(m, reading & reads, SCRATCHPAD_LATENCY, name="arrived")
         response = self.access.response
         m.d.sync += response.valid.eq(0)
         with m.FSM():
@@ -107,7 +120,7 @@ class ScratchpadWindow(wiring.Component):
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += reading.eq(1)
-                with m.If(self.read.request.ready):
+                with m.If(reads):
                     m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.sync += [
@@ -122,11 +135,16 @@ class ScratchpadWindow(wiring.Component):
                         m.next = "IDLE"
             with m.State("WRITE"):
                 m.d.comb += writing.eq(1)
-                with m.If(self.write.request.ready):
+                with m.If(writes):
                     m.d.sync += response.valid.eq(1)
                     m.next = "IDLE"
         self._share(m, address, reading, writing, arrived, self._merge(word, part, request))
         return m
+
+    def _is_free(self, used: Signal, address: Value) -> Value:
+        """Return whether the bank of an address is not among those that are used."""
+        bank = address[: self._bank_bits] if self._bank_bits else Const(0, 1)
+        return ~used.bit_select(bank, 1)
 
     def _select(self, word: Signal, part: Signal) -> Signal:
         """Return the group of the word that the part of its slot names, 0 past the word."""
@@ -155,13 +173,14 @@ class ScratchpadWindow(wiring.Component):
         merged: Cat,
     ) -> None:
         """Let accesses go before the engines at both ports."""
-        for port, engine, own in (
-            (self.read, self.store, reading),
-            (self.write, self.load, writing),
+        wanted = self.store.request.payload, self.load.request.payload.address
+        for port, engine, own, used, place in (
+            (self.read, self.store, reading, self.reading, wanted[0]),
+            (self.write, self.load, writing, self.writing, wanted[1]),
         ):
             m.d.comb += [
                 port.request.valid.eq(own | engine.request.valid),
-                engine.request.ready.eq(port.request.ready & ~own),
+                engine.request.ready.eq(self._is_free(used, place) & ~own),
             ]
         m.d.comb += [
             self.read.request.payload.eq(Mux(reading, address, self.store.request.payload)),

@@ -205,6 +205,48 @@ def test_operations_reach_their_engine():
     simulate(dut, bench)
 
 
+@pytest.mark.parametrize("depth", [2, 4])
+def test_operations_to_queues_of_all_levels(depth):
+    """All arrive, and in order."""
+    dut = Dispatcher()
+    rng = random.Random(depth)
+    sent = {e: [] for e in Engine}
+    levels = dict.fromkeys(Engine, 0)
+
+    async def queues(ctx):
+        while True:
+            for e in Engine:
+                ctx.set(dut.entries[e].ready, levels[e] < depth)
+                ctx.set(dut.room[e], levels[e] < depth - 1)
+            arrived = [e for e in Engine if ctx.get(dut.entries[e].valid) and levels[e] < depth]
+            values = [ctx.get(dut.entries[e].payload.a) for e in arrived]
+            await ctx.tick()
+            leaving = [e for e in Engine if levels[e] and rng.random() < rng.choice((0.1, 0.9))]
+            for e, value in zip(arrived, values, strict=True):
+                assert value == sent[e].pop(0)
+                levels[e] += 1
+            for e in leaving:
+                levels[e] -= 1
+
+    async def bench(ctx):
+        operation = dut.operation
+        await ctx.tick()
+        for number in range(2000):
+            engine = rng.choice(list(Engine)) if number > 20 else Engine(number % 4)
+            ctx.set(operation.payload, {"funct3": int(Funct3.TSET), "funct7": engine << 5})
+            ctx.set(operation.payload.a, number)
+            ctx.set(operation.valid, 1)
+            sent[engine].append(number)
+            await ctx.tick().until(operation.ready)
+            ctx.set(operation.valid, 0)
+            if rng.random() < 0.2:
+                await ctx.tick().repeat(rng.randrange(1, 4))
+        await ctx.tick().repeat(200)
+        assert not any(sent.values())
+
+    simulate(dut, bench, queues)
+
+
 def test_counters_count_and_say_when_they_overflow():
     dut = TokenCounters()
     rng = random.Random(5)

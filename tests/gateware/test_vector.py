@@ -461,8 +461,8 @@ def test_latency_and_slice_period(operation, cycles):
         for u, s in slices
     ]
     bench.run(tasks)
-    assert {t.accepted - t.offered for t in tasks} == {10}
-    assert {t.writes[0] - t.accepted for t in tasks} == {3 + cycles}
+    assert {t.accepted - t.offered for t in tasks} == {11}
+    assert {t.writes[0] - t.accepted for t in tasks} == {2 + cycles}
     # From the first reduction of one slice to the first read of the next it is always the same.
     assert set(np.diff(tasks[-1].writes).tolist()) == {cycles + 2}
 

@@ -35,12 +35,16 @@ class Bench:
         self._probability = TRAFFIC[traffic]
         self.memory = [bytearray(self.rng.randbytes(rows)) for _ in range(WORDS)]
         self.done = dict.fromkeys(clients, 0)
-        self.window = ScratchpadWindow(words=WORDS, rows=rows)
+        self.window = ScratchpadWindow(words=WORDS, rows=rows, banks=2)
         self.scratchpad = Scratchpad(words=WORDS, banks=2, rows=rows, lanes=2)
         self._module = m = Module()
         m.submodules.window, m.submodules.scratchpad = self.window, self.scratchpad
         connect(m, self.window.read, self.scratchpad.store)
         connect(m, self.window.write, self.scratchpad.load)
+        m.d.comb += [
+            self.window.reading.eq(self.scratchpad.reading),
+            self.window.writing.eq(self.scratchpad.writing),
+        ]
 
     def run(self, accesses):
         """Do accesses (write, group, data, mask) one after another; return cycles of each."""
@@ -208,8 +212,8 @@ def test_store_and_load_that_never_pause_do_not_stop_the_window():
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"words": 48, "rows": 8}, "Words must be a power of two, not 48"),
-        ({"words": 64, "rows": 6}, "Rows must be a multiple of 4, not 6"),
+        ({"words": 48, "rows": 8, "banks": 2}, "Words must be a power of two, not 48"),
+        ({"words": 64, "rows": 6, "banks": 2}, "Rows must be a multiple of 4, not 6"),
     ],
 )
 def test_impossible_sizes(sizes, message):

@@ -82,7 +82,7 @@ def test_vector_elements(operation, window, cycles):
     size = {"count_col": 5, "count_row": 2, "slices": 2} | window
     work = Program().push(Engine.VECTOR, operation=operation, **size, **UNIFORM)
     assert work.last - work.first + 1 == cycles
-    assert (work.taken - work.offered, work.first - work.taken) == (10, 2)
+    assert (work.taken - work.offered, work.first - work.taken) == (11, 1)
 
 
 @pytest.mark.parametrize("results", [1, 10, 18, 30])
