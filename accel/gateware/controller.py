@@ -2,7 +2,6 @@
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.decoder import Decoder
@@ -10,6 +9,7 @@ from accel.gateware.execute import Execute
 from accel.gateware.fetch import TARGET_BITS, Fetch
 from accel.gateware.ports import PC_BITS, TensorOperation, WritePort
 from accel.gateware.program import ProgramMemory
+from accel.gateware.registers import RegisterFile
 from accel.gateware.rvfi import RetirementPort, RvfiSignature
 from accel.gateware.traps import Fault
 from accel.gateware.window import WindowPort
@@ -152,6 +152,7 @@ class Controller(wiring.Component):
             fetch.redirect.eq(execute.redirect),
             fetch.steal.eq(execute.steal),
             fetch.data.eq(memory.core.data),
+            memory.core.read.eq(fetch.read),
             memory.core.address.eq(fetch.address),
             execute.enable.eq(self.running & ~self.halt),
             execute.restart.eq(self.start),
@@ -181,15 +182,12 @@ class Controller(wiring.Component):
         fetched = fetch.instruction.payload
         issue = execute.issue.payload
         m.submodules.decoder = decoder = Decoder(multiply=self._multiply)
-        m.submodules.registers = registers = Memory(shape=32, depth=32, init=[])
-        result = execute.write_back
-        write = registers.write_port()
+        m.submodules.registers = registers = RegisterFile()
         control = decoder.control
         hold = Signal()
         m.d.comb += [
-            write.addr.eq(result.register),
-            write.data.eq(result.data),
-            write.en.eq(result.valid),
+            registers.result.eq(execute.write_back),
+            registers.take.eq(fetch.take),
             decoder.word.eq(fetched.word),
             # Fetch follows a predicted jump at once: it must find what the store writes.
             hold.eq(execute.storing & fetched.predicted),
@@ -205,28 +203,28 @@ class Controller(wiring.Component):
             issue.pc.eq(fetched.pc),
             issue.predicted.eq(fetched.predicted),
             issue.target.eq(fetched.target),
+            issue.bad_target.eq(
+                fetched.target[1] | fetched.target[self._address_width + 2 :].any()
+            ),
         ]
-
-        def register(number: Signal) -> Signal:
-            read = registers.read_port(domain="comb")
-            value = Signal(32)
+        for port, field in enumerate((slice(15, 20), slice(20, 25))):
             m.d.comb += [
-                read.addr.eq(number),
-                # The instruction in the execute stage writes at the end of this cycle.
-                value.eq(Mux(result.forward & (result.register == number), result.data, read.data)),
+                registers.coming[port].eq(fetch.data[field]),
+                registers.number[port].eq(fetched.word[field]),
             ]
-            return value
-
-        a, b = register(fetched.word[15:20]), register(fetched.word[20:25])
-        m.d.comb += [issue.data.eq(b), issue.a.eq(a)]
+        pc = Cat(C(0, 2), fetched.pc) | self._base
+        m.d.comb += [
+            registers.use[0].eq(~(decoder.a_is_pc | decoder.a_is_zero)),
+            registers.use[1].eq(~decoder.b_is_immediate),
+            registers.other[0].eq(pc & decoder.a_is_pc.replicate(32)),
+            registers.other[1].eq(decoder.immediate & decoder.b_is_immediate.replicate(32)),
+            registers.invert.eq(decoder.subtract),
+            issue.a.eq(registers.operand[0]),
+            issue.b.eq(registers.operand[1]),
+            issue.data.eq(registers.value[1]),
+        ]
         if self._rvfi:
-            self._show(m, fetch, execute, a, b)
-        with m.If(decoder.a_is_pc):
-            m.d.comb += issue.a.eq(Cat(C(0, 2), fetched.pc) | self._base)
-        with m.Elif(decoder.a_is_zero):
-            m.d.comb += issue.a.eq(0)
-        operand = Mux(decoder.b_is_immediate, decoder.immediate, b)
-        m.d.comb += issue.b.eq(operand ^ decoder.subtract.replicate(32))
+            self._show(m, fetch, execute, registers.value[0], registers.value[1])
 
     def _show(self, m: Module, fetch: Fetch, execute: Execute, a: Signal, b: Signal) -> None:
         """Add the retirement port beside the pipeline."""

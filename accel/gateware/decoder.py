@@ -19,7 +19,7 @@ class Logic(enum.Enum, shape=2):
 
 
 class Control(data.Struct):
-    """What the execute stage does with an instruction."""
+    """What the execute stage does with an instruction. Where `illegal`, the rest means nothing."""
 
     illegal: unsigned(1)
     ecall: unsigned(1)
@@ -84,11 +84,33 @@ class Decoder(wiring.Component):
         )
 
     def _is(self, *names: str) -> Signal:
-        """Match any of the instructions called `names`, one bit."""
-        return self.word.matches(*(i.pattern for i in self._instructions if i.name in names))
+        """Tell instructions from all other legal ones, with few of their bits."""
+        chosen = [i.pattern for i in self._instructions if i.name in names]
+        others = [i.pattern for i in self._instructions if i.name not in names]
+        return self.word.matches(*(_shortest(pattern, others) for pattern in chosen))
 
-    def _opcode(self, *opcodes: int) -> Signal:
-        return self.word[0:7].matches(*opcodes)
+    def _opcode(self, opcode: int) -> Signal:
+        """Tell the instructions of an opcode from all other legal ones."""
+        pattern = 25 * "-" + f"{opcode:07b}"
+        others = [i.pattern for i in self._instructions if i.match & 0x7F != opcode]
+        return self.word.matches(_shortest(pattern, others))
+
+    def _legal(self) -> Signal:
+        """Find the instructions' patterns: in each opcode the same ones for several funct3."""
+        groups: dict[str, dict[str, list[str]]] = {}
+        for i in self._instructions:
+            p = i.pattern
+            upper = groups.setdefault(p[25:], {}).setdefault(p[:17] + "---" + p[20:25], [])
+            upper.append(p[17:20])
+        funct3 = self.word[12:15]
+        return Cat(
+            self.word[:7].matches(opcode)
+            & Cat(
+                self.word[7:].matches(upper) & (funct3.matches(*values) if len(values) < 8 else 1)
+                for upper, values in uppers.items()
+            ).any()
+            for opcode, uppers in groups.items()
+        ).any()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -97,15 +119,14 @@ class Decoder(wiring.Component):
         load, store = self._opcode(riscv.LOAD), self._opcode(riscv.STORE)
         lui, auipc = self._opcode(riscv.LUI), self._opcode(riscv.AUIPC)
         op_imm, op = self._opcode(riscv.OP_IMM), self._opcode(riscv.OP)
-        system = self._opcode(riscv.SYSTEM)
+        system, custom = self._opcode(riscv.SYSTEM), self._opcode(isa.CUSTOM_0)
         # TREAD CYCLES reads mcycle.
         reads_cycles = self._is("tread") & (self.word[15:20] == int(isa.StatusWord.CYCLES))
         csr = (system & funct3.any()) | reads_cycles
         zimm = system & funct3[2]
         computes = op_imm | (op & ~self.word[25])
-        # Within a legal opcode a few bits tell the rest apart: `illegal` overrides all.
         m.d.comb += [
-            c.illegal.eq(~self._is(*(i.name for i in self._instructions)) | self._bad_tensor(m)),
+            c.illegal.eq(~self._legal() | self._bad_tensor(m)),
             c.ecall.eq(self._is("ecall")),
             c.ebreak.eq(self._is("ebreak")),
             c.fence_i.eq(self._is("fence.i")),
@@ -125,7 +146,10 @@ class Decoder(wiring.Component):
             c.csr.eq(csr),
             c.mret.eq(self._is("mret")),
             c.wfi.eq(self._is("wfi")),
-            c.slow.eq(c.shift | c.muldiv | c.tread | c.jalr | csr | c.mret),
+            # Of `system` the rest traps.
+            c.slow.eq(
+                c.shift | c.muldiv | c.jalr | system | (custom & funct3.matches(isa.Funct3.TWAIT, isa.Funct3.TREAD))
+            ),
             c.several.eq(c.slow | load | store),
             c.writes.eq(
                 (lui | auipc | c.jal | c.jalr | load | op_imm | op | c.tread | csr)
@@ -169,7 +193,7 @@ class Decoder(wiring.Component):
         engine, pair, post = self.word[30:32], self.word[25:30], self.word[20:24]
         pairs = Array(isa.COMMANDS[e].pairs for e in isa.Engine)
         bad = Signal()
-        with m.If(self.word[0:7] == isa.CUSTOM_0):
+        with m.If(self._opcode(isa.CUSTOM_0)):
             with m.Switch(self.word[12:15]):
                 with m.Case(isa.Funct3.TSET, isa.Funct3.TADD):
                     m.d.comb += bad.eq(pair >= pairs[engine])
@@ -178,3 +202,12 @@ class Decoder(wiring.Component):
                 with m.Case(isa.Funct3.TREAD):
                     m.d.comb += bad.eq(self.word[15:20] >= len(isa.StatusWord))
         return bad
+
+
+def _shortest(pattern: str, others: list[str]) -> str:
+    """Leave out bits of a pattern that are not needed to tell it from others."""
+    for place in range(len(pattern)):
+        looser = pattern[:place] + "-" + pattern[place + 1 :]
+        if all(any({a, b} == {"0", "1"} for a, b in zip(looser, o, strict=True)) for o in others):
+            pattern = looser
+    return pattern

@@ -11,6 +11,7 @@ from accel.gateware.fetch import TARGET_BITS
 from accel.gateware.muldiv import MultiplyDivide
 from accel.gateware.ports import PC_BITS, TensorOperation
 from accel.gateware.program import ProgramPort
+from accel.gateware.registers import Result
 from accel.gateware.rvfi import TapLayout
 from accel.gateware.traps import Fault, TrapLayout, TrapUnit
 from accel.gateware.window import WindowPort
@@ -40,6 +41,7 @@ class IssueLayout(data.StructLayout):
     a, b : operands of the adder
     data : register rs2, for stores
     pc, predicted, target : as in FetchedLayout
+    bad_target : 1 bit; no instruction can be at `target`
     """
 
     def __init__(self, pc_width: int) -> None:
@@ -56,6 +58,7 @@ class IssueLayout(data.StructLayout):
                 "pc": unsigned(pc_width),
                 "predicted": unsigned(1),
                 "target": signed(TARGET_BITS),
+                "bad_target": unsigned(1),
             }
         )
 
@@ -82,9 +85,7 @@ class Execute(wiring.Component):
     restart : In(1)
         Redirect to the first word, with the CSRs at their values at start.
     issue : In(stream.Signature(IssueLayout))
-    write_back : Out({valid, forward, register, data})
-        `valid`: the instruction completes in this cycle and `data` is its result. `forward` is high
-        too then, sooner in the cycle, and else where nothing can be issued or all is dropped.
+    write_back : Out(Result)
     redirect : Out({valid, pc})
         Registered: everything issued in this cycle and before is dropped.
     steal : Out({valid, address})
@@ -128,11 +129,7 @@ class Execute(wiring.Component):
                 "enable": In(1),
                 "restart": In(1),
                 "issue": In(stream.Signature(IssueLayout(pc_width))),
-                "write_back": Out(
-                    data.StructLayout(
-                        {"valid": 1, "forward": 1, "register": 5, "data": unsigned(32)}
-                    )
-                ),
+                "write_back": Out(Result()),
                 "redirect": Out(data.StructLayout({"valid": 1, "pc": pc_width})),
                 "steal": Out(data.StructLayout({"valid": 1, "address": address_width})),
                 "data": In(32),
@@ -161,6 +158,7 @@ class Execute(wiring.Component):
         # Phases of the instructions that need several; `address` is valid from the second.
         second = Signal()
         third = Signal()
+        finishing = Signal()
         address = Signal(32)
         slow = Signal(32)
         active = Signal()
@@ -194,8 +192,7 @@ class Execute(wiring.Component):
         answered = self._window(m, x, remote & ~bad_address, second, address, aligner)
         stored = Mux(in_window, answered, self.write.ready)
         loaded = active & second & c.load & (~in_window | answered)
-        bad_target = x.target[1] | x.target[self._width + 2 :].any()
-        bad_jump = bad_target & (c.jal | (c.branch & taken))
+        bad_jump = x.bad_target & (c.jal | (c.branch & taken))
         fault = Signal()
         m.d.comb += fault.eq(
             valid
@@ -205,14 +202,10 @@ class Execute(wiring.Component):
         )
         entering = self._trap(m, x, traps, address, fault, trapping, first, second, aligner)
 
-        with m.If(c.several):
-            m.d.comb += complete.eq(third | (second & ~c.load & (~c.store | stored)))
-        with m.Else():
-            engines_idle = settled & (self._idle | ~x.word[8:12]).all()
-            m.d.comb += complete.eq(
-                (~c.tensor | self.tensor.ready) & (~c.twait | engines_idle) & (~c.wfi | traps.wake)
-            )
         m.d.comb += [
+            complete.eq(
+                finishing | (self.storing & stored) | (~c.several & (~c.tensor | self.tensor.ready))
+            ),
             self.issue.ready.eq(~valid | complete | self.redirect.valid),
             # Of instructions that write, these can trap after decode.
             self.write_back.valid.eq(
@@ -228,10 +221,11 @@ class Execute(wiring.Component):
             self.write_back.register.eq(x.word[0:5]),
             self.write_back.data.eq(
                 # `slow` and `loaded` are 0 but in the phase in which they are the result.
-                _only(c.sum, alu.sum) | (alu.less & c.compare) | alu.bits | slow | aligner.loaded
+                (_only(c.sum, alu.sum) | alu.bits | (slow | aligner.loaded))
+                | (alu.less & c.compare)
             ),
-            # Loose, for speed: reading for a load that is dropped, or twice, does no harm.
-            self.steal.valid.eq(valid & c.load & ~third & ~self.redirect.valid),
+            # Loose, for speed: reading for a load that is dropped does no harm.
+            self.steal.valid.eq(valid & c.load & ~second & ~third & ~self.redirect.valid),
             self.steal.address.eq(alu.sum[2:]),
             self.write.valid.eq(active & second & c.store & ~bad_address & ~in_window),
             self.storing.eq(second & c.store),
@@ -243,6 +237,8 @@ class Execute(wiring.Component):
         leaves = (c.jal | c.branch | c.jalr) & ~Mux(c.jalr, address[1], x.target[1])
         retire = active & complete & (~fault | leaves)
         self._tap(m, x, aligner, address, slow, retire, fault, taken, entering)
+        begins = first & c.several & first_over
+        stays = (second & c.store) | (remote & ~answered)
         m.d.sync += [
             self.retired.eq(retire),
             slow.eq(_only(first, slow_result) | _only(traps.done, traps.data)),
@@ -250,13 +246,10 @@ class Execute(wiring.Component):
                 _only(loaded & ~in_window, self.data)
                 | _only(loaded & in_window, self.window.response.data)
             ),
-            second.eq(
-                active
-                & ~complete
-                & ~(first & traps.bad)
-                & ((first & c.several & first_over) | (second & c.store) | (remote & ~answered))
-            ),
+            second.eq(active & ~complete & ((begins & ~traps.bad) | stays)),
             third.eq(loaded),
+            # The last phase of what does not complete in the one in which it can be known.
+            finishing.eq(loaded | (begins & ~traps.bad & ~(c.load | c.store))),
         ]
         with m.If(~second & ~trapping):
             m.d.sync += address.eq(alu.sum)
@@ -323,12 +316,12 @@ class Execute(wiring.Component):
                 m.d.sync += cause.code.eq(INTERRUPT & 15)
             with m.Elif(x.bad & x.pc[-1]):
                 m.d.sync += cause.code.eq(Trap.FETCH_FAULT)
+            with m.Elif((x.bad & c.illegal) | (~x.bad & c.csr)):
+                m.d.sync += cause.code.eq(Trap.ILLEGAL_INSTRUCTION)
             with m.Elif(x.bad & c.ecall):
                 m.d.sync += cause.code.eq(Trap.ENVIRONMENT_CALL)
-            with m.Elif(x.bad & c.ebreak):
+            with m.Elif(x.bad):
                 m.d.sync += cause.code.eq(Trap.BREAKPOINT)
-            with m.Elif(x.bad | c.csr):
-                m.d.sync += cause.code.eq(Trap.ILLEGAL_INSTRUCTION)
             with m.Elif(access):
                 m.d.sync += cause.code.eq(Cat(~aligner.misaligned, c.store, 1))
             with m.Else():
@@ -345,7 +338,9 @@ class Execute(wiring.Component):
             self.tensor.payload.rs1_field.eq(x.word[8:13]),
             self.tensor.payload.rs2_field.eq(x.word[13:18]),
             self.tensor.payload.a.eq(x.a),
-            self.tensor.payload.b.eq(Mux(x.word[5:8] == Funct3.TPUSH, x.pc, x.b)),
+            self.tensor.payload.b.eq(
+                Mux(x.word[5:8] == Funct3.TPUSH, Cat(x.pc, x.b[len(x.pc) :]), x.b)
+            ),
             self.pc.eq(x.pc),
         ]
         # `idle` is right two cycles after the last transfer, its registered copy three.
@@ -365,14 +360,24 @@ class Execute(wiring.Component):
         c = x.control
         m.submodules.shifter = shifter = Shifter()
         link = Cat(C(0, 2), (x.pc + 1)[: self._width + 1]) | self._base
+        shifting = Signal()
+        m.d.sync += shifting.eq(first & c.shift & ~(shifting & shifter.done))
         m.d.comb += [
+            shifter.start.eq(first & c.shift & ~shifting),
             shifter.value.eq(x.a),
             shifter.amount.eq(x.b[:5]),
             shifter.right.eq(x.word[7]),
             shifter.arithmetic.eq(x.word[23]),
         ]
-        over = (~c.tread | settled) & (~(c.csr | c.mret) | traps.done)
-        result = _only(c.shift, shifter.result) | _only(c.tread, self._idle) | _only(c.jalr, link)
+        engines_idle = settled & (self._idle | ~x.word[8:12]).all()
+        over = (
+            (~c.shift | (shifting & shifter.done))
+            & (~c.tread | settled)
+            & (~c.twait | engines_idle)
+            & (~c.wfi | traps.wake)
+            & (~(c.csr | c.mret) | traps.done)
+        )
+        result = _only(shifting, shifter.result) | _only(c.tread, self._idle) | _only(c.jalr, link)
         if self._multiply:
             m.submodules.muldiv = muldiv = MultiplyDivide(target=self._target)
             started = Signal()

@@ -53,8 +53,10 @@ class Fetch(wiring.Component):
         Drop everything fetched and go on at word `pc`.
     steal : In({valid, address})
         Read this word instead of an instruction in this cycle; never together with redirect.
-    address : Out(address_width), data : In(32)
-        To the program memory's read port.
+    read : Out(1), address : Out(address_width), data : In(32)
+        To the program memory's read port, whose output stays while `read` is low.
+    take : Out(1)
+        `data` is what `instruction` will be in the next cycle, if that is valid.
     instruction : Out(stream.Signature(FetchedLayout))
 
     Latency
@@ -70,72 +72,61 @@ class Fetch(wiring.Component):
                 "enable": In(1),
                 "redirect": In(data.StructLayout({"valid": 1, "pc": self._pc_width})),
                 "steal": In(data.StructLayout({"valid": 1, "address": address_width})),
+                "read": Out(1),
                 "address": Out(address_width),
                 "data": In(32),
+                "take": Out(1),
                 "instruction": Out(stream.Signature(FetchedLayout(self._pc_width))),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Word in the memory's output: its address is always the last one issued.
+        # Word in the memory's output, or the one to read again: a load has taken its place.
         issued = Signal(self._pc_width)
         arriving = Signal()
-        # One word that arrives while the decoder stalls.
-        spare = Signal(32)
-        spare_pc = Signal(self._pc_width)
-        spare_valid = Signal()
+        again = Signal()
         word = Signal(32)
         pc = Signal(self._pc_width)
         valid = self.instruction.valid
 
         predicted, target = self._predict(m, word, pc)
+        follows = Signal()
+        address = Signal(self._pc_width)
+        issue = Signal()
         m.d.comb += [
             self.instruction.payload.word.eq(word),
             self.instruction.payload.pc.eq(pc),
             self.instruction.payload.predicted.eq(predicted),
             self.instruction.payload.target.eq(target),
-        ]
-
-        transfer = Signal()
-        jump = Signal()
-        issue = Signal()
-        has_room = Signal()
-        address = Signal(self._pc_width)
-        m.d.comb += [
-            transfer.eq(valid & self.instruction.ready),
-            jump.eq(transfer & predicted),
-            # There are two places for words that the decoder does not take: `word`, `spare`.
-            has_room.eq(((valid & ~transfer) + spare_valid + arriving) <= 1),
-            address.eq(issued + 1),
+            follows.eq(valid & predicted),
+            self.take.eq(~valid | self.instruction.ready),
+            # A word that the decoder does not take stays in the memory's output.
             issue.eq(
                 self.enable
                 & ~self.steal.valid
-                & (self.redirect.valid | Mux(valid & predicted, transfer, has_room))
+                & (self.redirect.valid | self.take | ~(arriving | follows))
             ),
+            self.read.eq(issue | self.steal.valid),
         ]
         with m.If(self.redirect.valid):
             m.d.comb += address.eq(self.redirect.pc)
-        with m.Elif(valid & predicted):
+        with m.Elif(follows):
             m.d.comb += address.eq(target[2:])
+        with m.Else():
+            # The carry is bit 0 of one addition: yosys would build two adders.
+            total = Cat(1, issued) + ~again
+            m.d.comb += address.eq(total[1:])
         m.d.comb += self.address.eq(Mux(self.steal.valid, self.steal.address, address))
 
-        m.d.sync += arriving.eq(issue)
         with m.If(issue):
-            m.d.sync += issued.eq(address)
-        with m.If(~valid | self.instruction.ready):
-            m.d.sync += [
-                word.eq(Mux(spare_valid, spare, self.data)),
-                pc.eq(Mux(spare_valid, spare_pc, issued)),
-                valid.eq(spare_valid | arriving),
-                spare_valid.eq(0),
-            ]
-        with m.Elif(arriving):
-            m.d.sync += spare_valid.eq(1)
-        with m.If(~spare_valid):
-            m.d.sync += [spare.eq(self.data), spare_pc.eq(issued)]
-        with m.If(~self.enable | self.redirect.valid | jump):
-            m.d.sync += [valid.eq(0), spare_valid.eq(0)]
+            m.d.sync += [issued.eq(address), arriving.eq(1), again.eq(0)]
+        with m.Elif(self.take | self.steal.valid):
+            m.d.sync += [arriving.eq(0), again.eq(again | (arriving & ~self.take))]
+        with m.If(self.take):
+            m.d.sync += [word.eq(self.data), pc.eq(issued), valid.eq(arriving)]
+        with m.If(~self.enable | self.redirect.valid | (follows & self.instruction.ready)):
+            m.d.sync += valid.eq(0)
         return m
 
     def _predict(self, m: Module, word: Signal, pc: Signal) -> tuple[Signal, Signal]:

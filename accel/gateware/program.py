@@ -21,10 +21,11 @@ class ProgramPort(wiring.Signature):
 
     Members
     -------
-    address : Out(address_width)
-        Word to read; every cycle.
+    read : Out(1), address : Out(address_width)
+        Word to read.
     data : In(32)
-        The word, one cycle later and late in that cycle: register it before use.
+        The word, one cycle later and late in that cycle: register it before use. It stays until
+        the next read.
     write : Out(stream.Signature({address, data, mask}))
         Bytes to write. A read in a later cycle than the transfer sees them.
     """
@@ -33,6 +34,7 @@ class ProgramPort(wiring.Signature):
         payload = StructLayout({"address": unsigned(address_width), "data": 32, "mask": 4})
         super().__init__(
             {
+                "read": Out(1),
                 "address": Out(address_width),
                 "data": In(32),
                 "write": Out(stream.Signature(payload)),
@@ -77,7 +79,7 @@ class ProgramMemory(wiring.Component):
         read = memory.read_port()
         load, store = self.load.request, self.core.write
         m.d.comb += [
-            read.en.eq(1),
+            read.en.eq(self.core.read),
             read.addr.eq(self.core.address),
             self.core.data.eq(read.data),
             load.ready.eq(1),

@@ -2,35 +2,14 @@
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, enum, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.csrfile import FIXED_ROWS, ROWS, ZERO_ROW, CsrFile
 from accel.gateware.fetch import TARGET_BITS
 from accel.regmap import Cause
 from accel.riscv import CAUSES, CSRS, Csr
 
 __all__ = ["Fault", "TrapLayout", "TrapUnit"]
-
-# Rows of the memory that holds the registers, chosen so that a row is made of few of a number's
-# bits. Registers without state share rows that stay 0; what they read is added behind the memory.
-_ROWS = {
-    Csr.MSTATUS: 0,
-    Csr.MISA: 1,
-    Csr.MCYCLE: 2,
-    Csr.MINSTRET: 3,
-    Csr.MIE: 4,
-    Csr.MTVEC: 5,
-    Csr.MCYCLEH: 6,
-    Csr.MINSTRETH: 7,
-    Csr.MSCRATCH: 8,
-    Csr.MEPC: 9,
-    Csr.MCAUSE: 10,
-    Csr.MTVAL: 11,
-    Csr.MIP: 12,
-}
-_ZERO_ROW = 15
-_FIXED_ROWS = (0, 1, 4, 12, _ZERO_ROW)
-
 
 class _State(enum.Enum):
     """What the unit does in a cycle; PC to ENTER are a trap's."""
@@ -41,7 +20,7 @@ class _State(enum.Enum):
     INSTRET = 3
     INSTRETH = 4
     ACCESS = 5
-    CHECK = 6
+    SETTLED = 6
     RETURN = 7
     PC = 8
     VALUE = 9
@@ -49,6 +28,7 @@ class _State(enum.Enum):
     ENTER = 11
     SELECT = 12
     SETTLE = 13
+    WRITTEN = 14
 
 
 class Fault(data.Struct):
@@ -99,9 +79,9 @@ class TrapLayout(data.StructLayout):
 
 
 class TrapUnit(wiring.Component):
-    """All CSRs in one distributed RAM, with one adder that works through them.
+    """All CSRs in one memory, with one adder that works through them.
 
-    In each round of five cycles it adds what happened to the halves of mcycle and minstret; a
+    In each round of six cycles it adds what happened to the halves of mcycle and minstret; a
     request is served between two rounds, when the counters are exact.
 
     Parameters
@@ -137,7 +117,7 @@ class TrapUnit(wiring.Component):
     bad : Out(1)
         With `done` of `access`: it is illegal.
     pending : Out(1)
-        The interrupt is to be taken. Four cycles after `done` it has followed what was written.
+        The interrupt is to be taken. Three cycles after `done` it has followed what was written.
     wake : Out(1)
         WFI goes on: the interrupt is there, or not enabled.
     stop : Out(1)
@@ -146,7 +126,7 @@ class TrapUnit(wiring.Component):
 
     Latency
     -------
-    Requests: 7 to 12 cycles, and 16 more after `restart`; a trap 4 more.
+    Requests: 8 to 14 cycles, and 16 more after `restart`; a trap 4 more.
     """
 
     def __init__(self, *, address_width: int, base: int, multiply: bool) -> None:
@@ -179,79 +159,23 @@ class TrapUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=32, depth=16, init=[])
-        write, read = memory.write_port(), memory.read_port(domain="comb")
-        row = Signal(4)
-        # What is written in the next cycle: `logic` of the row and `operand`, plus `addend`.
-        operand, logic, keeps = Signal(32), Signal(32), Signal(2)
-        addend, writing = Signal(5), Signal()
-        logic_q, addend_q = Signal(32), Signal(5)
-        total = Signal(33)
-        mie, mpie, meie = (Signal(name=name) for name in ("mie", "mpie", "meie"))
+        m.submodules.file = file = CsrFile(
+            address_width=self._width, base=self._base, multiply=self._multiply
+        )
         m.d.comb += [
-            read.addr.eq(row),
-            self.data.eq(read.data | self._fixed(row, mie, mpie, meie)),
-            total.eq(logic_q + addend_q),
-            write.data.eq(total),
+            file.restart.eq(self.restart),
+            file.interrupt.eq(self.interrupt),
+            self.data.eq(file.data),
+            self.pending.eq(file.pending),
+            self.wake.eq(file.wake),
         ]
-        m.d.sync += [
-            logic_q.eq(logic),
-            addend_q.eq(addend),
-            write.addr.eq(row),
-            write.en.eq(writing),
-        ]
-        with m.Switch(keeps):
-            with m.Case(0):  # the row
-                m.d.comb += logic.eq(read.data)
-            with m.Case(1):
-                m.d.comb += logic.eq(operand)
-            with m.Case(2):
-                m.d.comb += logic.eq(self.data | operand)
-            with m.Case(3):
-                m.d.comb += logic.eq(self.data & ~operand)
-        # Addresses of instructions are multiples of four.
-        with m.If(row.matches(_ROWS[Csr.MTVEC], _ROWS[Csr.MEPC])):
-            m.d.sync += logic_q[:2].eq(0)
-        self._sequence(m, row, writing, operand, keeps, addend, total[32])
-        armed = Signal()
-        beyond = self.data[self._width + 2 :] != self._base >> (self._width + 2)
-        with m.If(self._checks):
-            m.d.sync += armed.eq(~beyond & self.data[2:].any())
-        with m.If(self._writes & (row == _ROWS[Csr.MSTATUS])):
-            m.d.sync += [mie.eq(logic[3]), mpie.eq(logic[7])]
-        with m.If(self._writes & (row == _ROWS[Csr.MIE])):
-            m.d.sync += meie.eq(logic[11])
-        with m.If(self._enters):
-            m.d.sync += [mie.eq(0), mpie.eq(mie)]
-        with m.If(self._returns):
-            m.d.sync += [mie.eq(mpie), mpie.eq(1)]
-        with m.If(self.restart):
-            m.d.sync += [armed.eq(0), mie.eq(0), mpie.eq(0), meie.eq(0)]
-        m.d.sync += [
-            self.pending.eq(self.interrupt & meie & mie & armed),
-            self.wake.eq(self.interrupt | ~meie),
-        ]
+        self._sequence(m, file)
         m.d.comb += [
-            self.done.eq(self._served | (self._ends & armed)),
-            self.stop.eq(self._ends & ~armed),
+            self.done.eq(self._served | (self._ends & file.armed)),
+            self.stop.eq(self._ends & ~file.armed),
         ]
-        self._report(m, logic_q)
+        self._report(m, file.written)
         return m
-
-    def _fixed(self, row: Signal, mie: Signal, mpie: Signal, meie: Signal) -> Cat:
-        """Return what the rows that stay 0 read as."""
-        status, misa = row == _ROWS[Csr.MSTATUS], row == _ROWS[Csr.MISA]
-        bits = {
-            3: status & mie,
-            7: status & mpie,
-            8: misa,
-            11: status
-            | ((row == _ROWS[Csr.MIE]) & meie)
-            | ((row == _ROWS[Csr.MIP]) & self.interrupt),
-            12: status | (misa if self._multiply else C(0, 1)),
-            30: misa,
-        }
-        return Cat(bits.get(bit, C(0, 1)) for bit in range(32))
 
     def _decode(self, m: Module) -> tuple[Signal, Signal]:
         """Return the row of the CSR `number`, and whether there is none."""
@@ -260,9 +184,9 @@ class TrapUnit(wiring.Component):
         with m.If(~number[11]):
             # 0 stands for mcycle, as TREAD CYCLES has it; no CSR instruction does.
             low = Cat(number[0], number[1] | ~number[8], number[2], number[6])
-            m.d.comb += row.eq(Mux(number[4], _ZERO_ROW, low))
+            m.d.comb += row.eq(Mux(number[4], ZERO_ROW, low))
         with m.Elif(number[10]):
-            m.d.comb += row.eq(_ZERO_ROW)
+            m.d.comb += row.eq(ZERO_ROW)
         with m.Else():
             m.d.comb += row.eq(Cat(number[1], 1, number[7], 0))
         m.d.comb += bad.eq(
@@ -271,19 +195,12 @@ class TrapUnit(wiring.Component):
         )
         return row, bad
 
-    def _sequence(
-        self,
-        m: Module,
-        row: Signal,
-        write: Signal,
-        operand: Signal,
-        keeps: Signal,
-        addend: Signal,
-        carry: Signal,
-    ) -> None:
+    def _sequence(self, m: Module, file: CsrFile) -> None:
         """Work through the registers: clear them, count, serve requests."""
         cycles, retired = Signal(5), Signal(5)
-        ready, skip, bad = Signal(), Signal(), Signal()
+        skip, bad = Signal(), Signal()
+        # Requests as they were when the round began.
+        access, mret, trap = Signal(), Signal(), Signal()
         number_row, number_bad = self._decode(m)
         m.d.sync += [
             cycles.eq(cycles + self.running),
@@ -292,88 +209,90 @@ class TrapUnit(wiring.Component):
         ]
         with m.If(self.retired):
             m.d.sync += skip.eq(0)
-        self._checks, self._writes, self._enters, self._returns, self._served, self._ends = (
-            Signal(name=name)
-            for name in ("checks", "writes", "enters", "returns", "served", "ends")
+        self._served, self._ends, self._takes_pc, self._takes_address = (
+            Signal(name=name) for name in ("served", "ends", "takes_pc", "takes_address")
         )
-        self._takes_pc, self._takes_address = (
-            Signal(name=name) for name in ("takes_pc", "takes_address")
-        )
-        cause = self.cause
-        request = self.access | self.mret | self.trap
+        row = file.row
 
         def begin(following: _State, csr: Csr) -> None:
-            m.d.sync += row.eq(_ROWS[csr])
+            m.d.comb += file.coming.eq(ROWS[csr])
             m.d.sync += state.eq(following)
 
         state = Signal(_State)
+        m.d.comb += file.coming.eq(row)
         with m.Switch(state):
             with m.Case(_State.CLEAR):
-                m.d.comb += [write.eq(1), keeps.eq(1)]
-                m.d.sync += row.eq(row + 1)
+                m.d.comb += [file.write.eq(1), file.keeps.eq(1), file.coming.eq(row + 1)]
                 with m.If(row == 15):
                     begin(_State.CYCLE, Csr.MCYCLE)
             with m.Case(_State.CYCLE):
-                m.d.comb += [write.eq(1), addend.eq(cycles)]
-                m.d.sync += [cycles.eq(self.running), ready.eq(request)]
+                m.d.comb += [file.write.eq(1), file.addend.eq(cycles)]
+                m.d.sync += cycles.eq(self.running)
+                m.d.sync += [access.eq(self.access), mret.eq(self.mret), trap.eq(self.trap)]
                 begin(_State.CYCLEH, Csr.MCYCLEH)
             with m.Case(_State.CYCLEH):
-                m.d.comb += [write.eq(1), addend.eq(carry)]
+                m.d.comb += [file.write.eq(1), file.addend.eq(file.carry)]
                 begin(_State.INSTRET, Csr.MINSTRET)
             with m.Case(_State.INSTRET):
-                m.d.comb += [write.eq(1), addend.eq(retired)]
+                m.d.comb += [file.write.eq(1), file.addend.eq(retired)]
                 m.d.sync += retired.eq(self.retired & ~skip)
                 begin(_State.INSTRETH, Csr.MINSTRETH)
             with m.Case(_State.INSTRETH):
-                m.d.comb += [write.eq(1), addend.eq(carry)]
+                m.d.comb += [file.write.eq(1), file.addend.eq(file.carry)]
+                m.d.sync += state.eq(_State.WRITTEN)
+            with m.Case(_State.WRITTEN):
+                # The last row is being written.
                 m.d.sync += state.eq(_State.SELECT)
             with m.Case(_State.SELECT):
-                # The last row is being written.
                 begin(_State.CYCLE, Csr.MCYCLE)
-                with m.If(ready & self.access):
-                    m.d.sync += row.eq(number_row)
+                with m.If(access):
+                    m.d.comb += file.coming.eq(number_row)
                     m.d.sync += state.eq(_State.ACCESS)
-                with m.If(ready & self.mret):
+                with m.If(mret):
                     begin(_State.RETURN, Csr.MEPC)
-                with m.If(ready & self.trap):
+                with m.If(trap):
                     begin(_State.PC, Csr.MEPC)
             with m.Case(_State.ACCESS):
                 m.d.comb += [
-                    operand.eq(self.value),
-                    keeps.eq(self.operation),
-                    self._writes.eq(self.writes & ~bad),
-                    write.eq(self._writes & ~row.matches(*_FIXED_ROWS)),
+                    file.operand.eq(self.value),
+                    file.keeps.eq(self.operation),
+                    file.assign.eq(self.writes & ~bad),
+                    file.write.eq(file.assign & ~row.matches(*FIXED_ROWS)),
                     self._served.eq(1),
                     self.bad.eq(bad),
                 ]
-                with m.If(row.matches(_ROWS[Csr.MINSTRET], _ROWS[Csr.MINSTRETH])):
+                with m.If(row.matches(ROWS[Csr.MINSTRET], ROWS[Csr.MINSTRETH])):
                     # What is written counts from the next instruction on.
-                    m.d.sync += skip.eq(self._writes)
-                begin(_State.SETTLE, Csr.MTVEC)
+                    m.d.sync += skip.eq(file.assign)
+                m.d.sync += state.eq(_State.SETTLE)
             with m.Case(_State.SETTLE):
-                m.d.sync += state.eq(_State.CHECK)
-            with m.Case(_State.CHECK):
-                m.d.comb += self._checks.eq(1)
+                m.d.sync += state.eq(_State.SETTLED)
+            with m.Case(_State.SETTLED):
                 begin(_State.CYCLE, Csr.MCYCLE)
             with m.Case(_State.RETURN):
-                m.d.comb += [self._returns.eq(1), self._served.eq(1)]
+                m.d.comb += [file.returns.eq(1), self._served.eq(1)]
                 begin(_State.CYCLE, Csr.MCYCLE)
             with m.Case(_State.PC):
-                m.d.comb += [write.eq(1), keeps.eq(1), self._takes_pc.eq(1)]
+                m.d.comb += [file.write.eq(1), file.keeps.eq(1), self._takes_pc.eq(1)]
                 begin(_State.VALUE, Csr.MTVAL)
             with m.Case(_State.VALUE):
-                m.d.comb += [write.eq(1), keeps.eq(1), self._takes_address.eq(1)]
+                m.d.comb += [file.write.eq(1), file.keeps.eq(1), self._takes_address.eq(1)]
                 begin(_State.CAUSE, Csr.MCAUSE)
             with m.Case(_State.CAUSE):
-                m.d.comb += [write.eq(1), keeps.eq(1), self._enters.eq(1)]
+                m.d.comb += [file.write.eq(1), file.keeps.eq(1), file.enters.eq(1)]
                 begin(_State.ENTER, Csr.MTVEC)
             with m.Case(_State.ENTER):
                 m.d.comb += self._ends.eq(self.trap)
                 begin(_State.CYCLE, Csr.MCYCLE)
         with m.If(self.restart):
-            m.d.sync += [row.eq(0), cycles.eq(0), retired.eq(0), skip.eq(0)]
+            m.d.comb += file.coming.eq(0)
+            m.d.sync += [cycles.eq(0), retired.eq(0), skip.eq(0)]
             m.d.sync += state.eq(_State.CLEAR)
-        # What a trap writes.
+        self._operand(m, file)
+
+    def _operand(self, m: Module, file: CsrFile) -> None:
+        """Choose what a trap writes."""
+        cause, operand = self.cause, file.operand
         trapped = Mux(self._takes_pc, cause.jump, self._takes_address)
         with m.If(trapped & cause.from_target):
             high = self._base >> TARGET_BITS
@@ -387,7 +306,7 @@ class TrapUnit(wiring.Component):
             ]
         with m.Elif(self._takes_pc | (self._takes_address & cause.from_pc)):
             m.d.comb += operand.eq(Cat(C(0, 2), cause.pc) | self._base)
-        with m.Elif(self._enters):
+        with m.Elif(file.enters):
             m.d.comb += [operand.eq(cause.code), operand[31].eq(cause.interrupt)]
 
     def _report(self, m: Module, value: Signal) -> None:
