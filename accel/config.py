@@ -70,6 +70,9 @@ class Config:
     dsp_cells : int
         Cells of the array that may have a DSP block, on target "ecp5"; the others multiply in
         lookup tables, for parts with fewer blocks than rows * cols.
+    parity : bool
+        Parity bits on scratchpad, weight memory, accumulators and program memory: a flipped bit
+        stops the machine where it is read.
     name : str
         Preset or file name; not part of the fingerprint.
 
@@ -94,6 +97,7 @@ class Config:
     counters: bool = True
     target: str = "generic"
     dsp_cells: int = 1024
+    parity: bool = False
     name: str = "custom"
 
     def __post_init__(self) -> None:
@@ -216,6 +220,9 @@ class Config:
         """32 bits that differ whenever the hardware would; the driver compares them."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del values["name"]
+        if not self.parity:
+            # The hardware, and its number, from before there was the choice.
+            del values["parity"]
         text = json.dumps(values, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "CONTROLLER",
+    "PARITY_WORD_SHIFT",
     "ID_VALUE",
     "REGISTERS",
     "STAMPS",
@@ -34,6 +35,9 @@ STAMP_COUNTER = 1 << 11
 
 CONTROLLER = 4
 """CAUSE_ENGINE where no engine but the controller stopped the machine."""
+
+PARITY_WORD_SHIFT = 13
+"""Bits of CAUSE_ADDRESS of PARITY below the word's address."""
 
 WINDOW_BYTES = 64
 """Memory windows begin and end at multiples of this."""
@@ -99,7 +103,8 @@ class Cause(enum.IntEnum):
     WATCHDOG = 15
     """The run or load took more than WATCHDOG cycles; WAITS shows what the engines waited for."""
     PARITY = 16
-    """A word of an on-chip memory changed by itself; CAUSE_ADDRESS: which one's, see Rule."""
+    """A word of an on-chip memory was read and a bit of it had flipped; CAUSE_ADDRESS, bits 12:8:
+    the memory, see Rule, bits 31:13: the word. CAUSE_PC: where the controller was."""
     UNFINISHED = 17
     """TDONE while commands were queued or under way: WAITS shows whose; TWAIT must come first."""
 

@@ -32,15 +32,19 @@ class FaultBench:
     -------
     device : VerilatorDevice
     driver : Driver
+    expected : list of array
+        The right outputs.
     cycles, read_beats, write_beats : int
         Of a run in which nothing goes wrong.
     load_beats : int
         Read beats that loading the program takes.
     """
 
+    device_class = VerilatorDevice
+
     def __init__(self, config: Config, image: Image, **options: Any) -> None:
         self.image = image
-        self.device = VerilatorDevice(config, memory_bytes=1 << 20, **options)
+        self.device = self.device_class(config, memory_bytes=1 << 20, **options)
         base, size = self.device.memory_base, image.memory_bytes
         for direction, end in (("read", size), ("write", image.writable[1])):
             self.device.allow(direction, base, base + -(-end // 64) * 64 - 1)
@@ -49,7 +53,7 @@ class FaultBench:
         with ModelDevice(config) as model:
             golden = Driver(model)
             golden.load_image(image)
-            self._expected, _ = golden.run(self.inputs)
+            self.expected, _ = golden.run(self.inputs)
         self.driver.load_image(image)
         stats = self.check()
         self.cycles, self.read_beats, self.write_beats = stats
@@ -58,7 +62,7 @@ class FaultBench:
     def check(self) -> tuple[int, int, int]:
         """Run once more; the results must be right."""
         outputs, stats = self.driver.run(self.inputs)
-        for got, expected in zip(outputs, self._expected, strict=True):
+        for got, expected in zip(outputs, self.expected, strict=True):
             assert np.array_equal(got, expected)
         return stats.cycles, stats.read_beats, stats.write_beats
 

@@ -133,6 +133,8 @@ def test_info_shows_sizes_and_registers(capsys):
     text = ok(capsys, "info", "--config", "base")
     assert "256 multiply-accumulates per cycle" in text
     assert "FINGERPRINT" in text and f"{PRESETS['base'].fingerprint:#010x}" in text
+    protection = next(line for line in text.splitlines() if "memory protection" in line)
+    assert protection.split()[-1] == "none"
 
 
 def make_unsupported(path):

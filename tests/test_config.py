@@ -22,6 +22,10 @@ def test_refused(values, message):
     assert str(error.value) == message
 
 
+def test_parity_is_other_hardware():
+    assert Config(parity=True).fingerprint != Config().fingerprint == Config(name="x").fingerprint
+
+
 def test_dsp_cells_from_a_file(tmp_path):
     path = tmp_path / "few.toml"
     path.write_text('preset = "base"\ndsp_cells = 12\n')

@@ -34,6 +34,7 @@ def _table(title: str, rows: list[tuple[str, str]]) -> Table:
 
 def _derived(config: Config) -> list[tuple[str, str]]:
     words = config.scratchpad_words
+    protected = "parity on scratchpad, weights, accumulators and program memory"
     return [
         ("fingerprint", f"{config.fingerprint:#010x}"),
         ("ISA version", str(ISA_VERSION)),
@@ -46,6 +47,7 @@ def _derived(config: Config) -> list[tuple[str, str]]:
         ("memory port", f"{config.bus_bytes} bytes a beat, bursts up to 256 beats"),
         ("word in memory", f"{config.word_slot} bytes a pixel and {config.rows} channels"),
         ("weight word in memory", f"{config.weight_slot} bytes"),
+        ("memory protection", protected if config.parity else "none"),
     ]
 
 

@@ -1,12 +1,13 @@
 """The accumulator memories: int32 sums of output pixels, one memory per column and half."""
 
-from amaranth.hdl import Cat, Module, Signal, ValueCastable, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, ValueCastable, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from accel.gateware.blockram import BlockRam
 from accel.gateware.delay import delayed, delayed_in_memory
+from accel.gateware.parity import ParityReport, mismatch
 from accel.gateware.ports import ACCUMULATOR_LATENCY, AccumulatorReadPort, Completion
 
 __all__ = ["UPDATE_DISTANCE", "AccumulatorColumn", "AccumulatorControl", "Accumulators"]
@@ -39,6 +40,8 @@ class AccumulatorColumn(wiring.Component):
         Bits of the array's signed sums, at most 32.
     target : str
         See BlockRam.
+    parity : bool
+        Keep a parity bit with each sum.
 
     Members
     -------
@@ -52,11 +55,16 @@ class AccumulatorColumn(wiring.Component):
     write : In(2)
         Write the total to this half; visible to an `address` of the next cycle.
     write_address : In(clog2(depth))
+    parities : Out(2), wrong : Out(1)
+        With `parity`: bits of `sums`; and what the total was made from did not have its own.
     """
 
-    def __init__(self, *, depth: int, sum_width: int, target: str = "generic") -> None:
+    def __init__(
+        self, *, depth: int, sum_width: int, target: str = "generic", parity: bool = False
+    ) -> None:
         self._depth = depth
         self._target = target
+        self._parity = parity
         super().__init__(
             {
                 "address": In(data.ArrayLayout(ceil_log2(depth), 2)),
@@ -66,6 +74,7 @@ class AccumulatorColumn(wiring.Component):
                 "replace": In(1),
                 "write": In(2),
                 "write_address": In(ceil_log2(depth)),
+                **({"parities": Out(2), "wrong": Out(1)} if parity else {}),
             }
         )
 
@@ -79,7 +88,7 @@ class AccumulatorColumn(wiring.Component):
         m.d.comb += total.eq(old + self.addend)
         for half in range(2):
             # A read that meets a write of its entry returns nothing that anybody uses.
-            memory = BlockRam(width=32, depth=self._depth, target=self._target)
+            memory = BlockRam(width=32, depth=self._depth, target=self._target, parity=self._parity)
             m.submodules[f"half_{half}"] = memory
             m.d.comb += [
                 memory.read_address.eq(self.address[half]),
@@ -88,6 +97,13 @@ class AccumulatorColumn(wiring.Component):
                 memory.write_data.eq(total),
                 memory.write_enable.eq(self.write[half]),
             ]
+            if self._parity:
+                m.d.comb += self.parities[half].eq(memory.read_parity)
+        if self._parity:
+            # A replaced entry counts as 0, with its right bit.
+            old_parity = Signal(reset_less=True)
+            m.d.sync += old_parity.eq((self.parities & Cat(chosen)).any())
+            m.d.comb += self.wrong.eq(mismatch(old, old_parity))
         return m
 
 
@@ -107,6 +123,8 @@ class Accumulators(wiring.Component):
         Cycles from an update's `control` to column 0's sum, at least 6.
     target : str
         See BlockRam.
+    parity : bool
+        Keep a parity bit with each sum.
 
     Members
     -------
@@ -121,6 +139,9 @@ class Accumulators(wiring.Component):
     read : In(AccumulatorReadPort(depth, cols, lanes))
         `ready` stays low while an update of the addressed half is anywhere between `control`
         and its last column. Updates never wait for reads.
+    parity : Out(ParityReport(2, clog2(2 * depth)))
+        With `parity`: an update, or a read, got wrong sums; a cycle after the cycle in which
+        `complete` could follow that update, or after that response.
 
     Latency
     -------
@@ -140,6 +161,7 @@ class Accumulators(wiring.Component):
         sum_width: int,
         lead: int,
         target: str = "generic",
+        parity: bool = False,
     ) -> None:
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"Depth must be a power of two, not {depth}")
@@ -153,12 +175,14 @@ class Accumulators(wiring.Component):
         self._sum_width = sum_width
         self._lead = lead
         self._target = target
+        self._parity = parity
         super().__init__(
             {
                 "control": In(AccumulatorControl(ceil_log2(2 * depth))),
                 "sums": In(data.ArrayLayout(signed(sum_width), cols)),
                 "complete": Out(Completion),
                 "read": In(AccumulatorReadPort(depth=depth, cols=cols, lanes=lanes)),
+                **({"parity": Out(ParityReport(2, ceil_log2(2 * depth)))} if parity else {}),
             }
         )
 
@@ -191,7 +215,10 @@ class Accumulators(wiring.Component):
         columns = []
         for c in range(self._cols):
             column = AccumulatorColumn(
-                depth=self._depth, sum_width=self._sum_width, target=self._target
+                depth=self._depth,
+                sum_width=self._sum_width,
+                target=self._target,
+                parity=self._parity,
             )
             m.submodules[f"column_{c}"] = column
             columns.append(column)
@@ -211,6 +238,8 @@ class Accumulators(wiring.Component):
         self._complete(m)
         self._interlock(m, write)
         self._respond(m, request, columns)
+        if self._parity:
+            self._check(m, chain, request, columns)
         return m
 
     def _complete(self, m: Module) -> None:
@@ -254,3 +283,35 @@ class Accumulators(wiring.Component):
                                 result[i].eq(column.sums[half]) for i, column in enumerate(lanes)
                             ]
         m.d.comb += [self.read.response.valid.eq(valid), self.read.response.data.eq(result)]
+
+    def _check(
+        self,
+        m: Module,
+        chain: list[dict[str, Signal]],
+        request: ValueCastable,
+        columns: list[AccumulatorColumn],
+    ) -> None:
+        """Let an update take along that a column's sum was wrong; look at what reads return."""
+        wrong = Const(0)
+        for column, fields in zip(columns, chain[3:], strict=True):
+            bad = Signal(name="update_wrong")
+            m.d.sync += bad.eq(wrong | (fields["write"].any() & column.wrong))
+            wrong = bad
+        last = chain[-1]
+        entry = Cat(last["entry"], last["upper"])
+        updated = delayed(m, entry, 1, name="updated", reset_less=True)
+
+        response = self.read.response
+        upper = delayed(m, request.address[-1], 2, name="parity_upper", reset_less=True)
+        slot = delayed(m, request.slot, 2, name="parity_slot", reset_less=True)
+        parity = Signal(self._lanes, reset_less=True)
+        sums = Cat(Mux(upper, c.parities[1], c.parities[0]) for c in columns)
+        m.d.sync += parity.eq(sums.word_select(slot, self._lanes))
+        read_wrong = Signal()
+        m.d.sync += read_wrong.eq(response.valid & mismatch(response.data, parity))
+        cycles = ACCUMULATOR_LATENCY
+        read = delayed(m, request.address, cycles, name="parity_read", reset_less=True)
+        m.d.comb += [
+            self.parity.wrong.eq(Cat(wrong, read_wrong)),
+            self.parity.address.eq(Mux(wrong, updated, read)),
+        ]

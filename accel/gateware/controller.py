@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from accel.gateware.decoder import Decoder
 from accel.gateware.execute import Execute
 from accel.gateware.fetch import TARGET_BITS, Fetch
+from accel.gateware.parity import ParityReport, mismatch
 from accel.gateware.ports import PC_BITS, TensorOperation, WritePort
 from accel.gateware.program import ProgramMemory
 from accel.gateware.registers import RegisterFile
@@ -43,6 +44,8 @@ class Controller(wiring.Component):
         See Multiplier.
     rvfi : bool
         Add the port `rvfi`; nothing else changes.
+    parity : bool
+        Keep a parity bit with each byte of program memory.
 
     Members
     -------
@@ -76,6 +79,9 @@ class Controller(wiring.Component):
         Word address of the instruction that executes, or was the last to do so.
     rvfi : Out(RvfiSignature)
         With parameter `rvfi` only.
+    parity : Out(ParityReport(1, address_width))
+        With parameter `parity` only: the instruction that executes, or the word that it loads, was
+        wrong. In the cycle in which the instruction begins or the load ends.
 
     Latency
     -------
@@ -95,7 +101,9 @@ class Controller(wiring.Component):
         target: str = "generic",
         base: int = 0,
         rvfi: bool = False,
+        parity: bool = False,
     ) -> None:
+        self._parity = parity
         self._rvfi = rvfi
         self._target = target
         if not 1024 <= program_bytes <= _LARGEST or program_bytes & (program_bytes - 1):
@@ -133,19 +141,23 @@ class Controller(wiring.Component):
                 "retired": Out(1),
                 "pc": Out(PC_BITS),
                 **({"rvfi": Out(RvfiSignature())} if rvfi else {}),
+                **({"parity": Out(ParityReport(1, self._address_width))} if parity else {}),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = ProgramMemory(depth=1 << self._address_width)
-        m.submodules.fetch = fetch = Fetch(address_width=self._address_width)
+        m.submodules.memory = memory = ProgramMemory(
+            depth=1 << self._address_width, parity=self._parity
+        )
+        m.submodules.fetch = fetch = Fetch(address_width=self._address_width, parity=self._parity)
         m.submodules.execute = execute = Execute(
             address_width=self._address_width,
             window_width=self._window_width,
             base=self._base,
             multiply=self._multiply,
             target=self._target,
+            parity=self._parity,
         )
         m.d.comb += [
             fetch.enable.eq(self.running),
@@ -175,7 +187,31 @@ class Controller(wiring.Component):
         with m.If(self.halt | self.done | execute.stop):
             m.d.sync += self.running.eq(0)
         self._decode(m, fetch, execute)
+        if self._parity:
+            self._check(m, memory, fetch, execute)
         return m
+
+    def _check(self, m: Module, memory: ProgramMemory, fetch: Fetch, execute: Execute) -> None:
+        """Look at every instruction as it goes to execute, and at every word that a load returns.
+
+        What is fetched and dropped, or read for a load that is dropped, does not count.
+        """
+        tap, report = execute.tap, self.parity
+        fetched_wrong = Signal()
+        data_parity = Signal(4)
+        with m.If(execute.issue.ready):
+            m.d.sync += fetched_wrong.eq(mismatch(fetch.instruction.payload.word, fetch.parity))
+        m.d.sync += data_parity.eq(memory.core.parity)
+        # A load retires in the cycle in which its word stands in the aligner.
+        ends, begins = Signal(name="program_loaded"), Signal(name="program_executed")
+        in_window = tap.address[WINDOW_BASE.bit_length() - 1]
+        m.d.comb += [
+            ends.eq(tap.retire & tap.load & ~in_window),
+            begins.eq(execute.current),
+            fetch.data_parity.eq(memory.core.parity),
+            report.wrong.eq((begins & fetched_wrong) | (ends & mismatch(tap.loaded, data_parity))),
+            report.address.eq(Mux(ends & ~fetched_wrong, tap.address[2:], execute.pc)),
+        ]
 
     def _decode(self, m: Module, fetch: Fetch, execute: Execute) -> None:
         """Read the operands of the fetched instruction and hand it to the execute stage."""

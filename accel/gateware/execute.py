@@ -77,6 +77,8 @@ class Execute(wiring.Component):
     multiply : bool
     target : str
         See Multiplier.
+    parity : bool
+        Have `current`.
 
     Members
     -------
@@ -104,6 +106,8 @@ class Execute(wiring.Component):
         One cycle: a trap without a handler; `fault` follows.
     tap : Out(TapLayout)
         For RetirementPort.
+    current : Out(1)
+        With `parity`: the instruction taken last is not dropped, it executes or traps.
     window : Out(WindowPort)
     tensor, idle, done, exit_code, fault, waits, retired, pc
         As in Controller.
@@ -117,8 +121,10 @@ class Execute(wiring.Component):
         base: int,
         multiply: bool,
         target: str = "generic",
+        parity: bool = False,
     ) -> None:
         self._target = target
+        self._parity = parity
         self._base = base
         self._width = address_width
         self._window_width = window_width
@@ -148,6 +154,7 @@ class Execute(wiring.Component):
                 "waits": Out(1),
                 "retired": Out(1),
                 "pc": Out(PC_BITS),
+                **({"current": Out(1)} if parity else {}),
             }
         )
 
@@ -173,6 +180,8 @@ class Execute(wiring.Component):
         m.submodules.traps = traps = TrapUnit(
             address_width=self._width, base=self._base, multiply=self._multiply
         )
+        if self._parity:
+            m.d.comb += self.current.eq(valid & ~self.redirect.valid & ~trapping)
         first = active & ~second & ~third
         funct3 = x.word[5:8]
         m.d.comb += [

@@ -13,7 +13,12 @@ from amaranth.lib import wiring
 from accel import __version__
 from accel.config import Config
 from accel.errors import AccelError
-from accel.gateware.blockram import BLOCK_RAM_MODULE, block_ram_verilog
+from accel.gateware.blockram import (
+    BLOCK_RAM_MODULE,
+    PARITY_RAM_MODULE,
+    block_ram_verilog,
+    parity_ram_verilog,
+)
 from accel.gateware.lutmultiplier import PAIR_MODULE, pair_verilog
 from accel.gateware.multiplier import DSP_MODULE, dsp_verilog
 from accel.gateware.netlist import compress_memory_init, merge_modules
@@ -48,6 +53,7 @@ _PRIMITIVES = {
     DSP_MODULE: dsp_verilog,
     PAIR_MODULE: pair_verilog,
     BLOCK_RAM_MODULE: block_ram_verilog,
+    PARITY_RAM_MODULE: parity_ram_verilog,
 }
 
 

@@ -6,12 +6,13 @@ from amaranth.lib.wiring import In, Out
 
 from accel.gateware.burst import AddressChannel
 from accel.gateware.checks import cause_of
+from accel.gateware.parity import ParityReport
 from accel.gateware.ports import PC_BITS, EngineFault
 from accel.gateware.rows import RowWalker
 from accel.isa import Engine
-from accel.regmap import CONTROLLER, Cause, Rule
+from accel.regmap import CONTROLLER, PARITY_WORD_SHIFT, Cause, Rule
 
-__all__ = ["FaultCollector", "MachineFault", "report_transfer"]
+__all__ = ["FaultCollector", "MachineFault", "ParityCollector", "report_transfer"]
 
 
 class MachineFault(data.Struct):
@@ -136,3 +137,59 @@ class FaultCollector(wiring.Component):
         with m.If(found.valid):
             m.d.comb += fault.eq(found)
         return m
+
+
+class ParityCollector(wiring.Component):
+    """One fault of all memories' reports.
+
+    Parameters
+    ----------
+    memories : dict of Rule to tuple
+        Address width of each memory, and the number that CAUSE_ENGINE shows for each of its readers.
+
+    Members
+    -------
+    reports : dict of Rule to Signal(ParityReport)
+        Inputs, as attributes named like the memories, in lower case.
+    pc : In(PC_BITS)
+        Where the controller is.
+    fault : Out(MachineFault)
+        Of several in one cycle one.
+
+    Latency
+    -------
+    None.
+    """
+
+    def __init__(self, memories: dict[Rule, tuple[int, tuple[int, ...]]]) -> None:
+        self._memories = memories
+        super().__init__(
+            {
+                **{
+                    _name(memory): In(ParityReport(len(readers), width))
+                    for memory, (width, readers) in memories.items()
+                },
+                "pc": In(PC_BITS),
+                "fault": Out(MachineFault),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fault = self.fault
+        m.d.comb += [fault.cause.eq(Cause.PARITY), fault.pc.eq(self.pc)]
+        for memory, (_, readers) in self._memories.items():
+            report = getattr(self, _name(memory))
+            with m.If(report.wrong.any()):
+                m.d.comb += [
+                    fault.valid.eq(1),
+                    fault.address.eq(int(memory) | (report.address << PARITY_WORD_SHIFT)),
+                ]
+            for i, engine in enumerate(readers):
+                with m.If(report.wrong[i]):
+                    m.d.comb += fault.engine.eq(engine)
+        return m
+
+
+def _name(memory: Rule) -> str:
+    return str(memory.name).lower()

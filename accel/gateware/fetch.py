@@ -44,6 +44,7 @@ class Fetch(wiring.Component):
     ----------
     address_width : int
         Bits of a word address of the program memory.
+    parity : bool
 
     Members
     -------
@@ -58,6 +59,8 @@ class Fetch(wiring.Component):
     take : Out(1)
         `data` is what `instruction` will be in the next cycle, if that is valid.
     instruction : Out(stream.Signature(FetchedLayout))
+    data_parity : In(4), parity : Out(4)
+        With `parity`: bits that come with `data`, and of the word on offer.
 
     Latency
     -------
@@ -65,7 +68,8 @@ class Fetch(wiring.Component):
     after each predicted jump.
     """
 
-    def __init__(self, *, address_width: int) -> None:
+    def __init__(self, *, address_width: int, parity: bool = False) -> None:
+        self._parity = parity
         self._pc_width = address_width + 1
         super().__init__(
             {
@@ -77,6 +81,7 @@ class Fetch(wiring.Component):
                 "data": In(32),
                 "take": Out(1),
                 "instruction": Out(stream.Signature(FetchedLayout(self._pc_width))),
+                **({"data_parity": In(4), "parity": Out(4)} if parity else {}),
             }
         )
 
@@ -127,6 +132,9 @@ class Fetch(wiring.Component):
             m.d.sync += [word.eq(self.data), pc.eq(issued), valid.eq(arriving)]
         with m.If(~self.enable | self.redirect.valid | (follows & self.instruction.ready)):
             m.d.sync += valid.eq(0)
+        if self._parity:
+            with m.If(self.take):
+                m.d.sync += self.parity.eq(self.data_parity)
         return m
 
     def _predict(self, m: Module, word: Signal, pc: Signal) -> tuple[Signal, Signal]:

@@ -9,6 +9,7 @@ from accel.gateware.accumulators import Accumulators
 from accel.gateware.array import Array, array_latency
 from accel.gateware.cell import sum_width
 from accel.gateware.checks import RULE_BITS, CommandChecker, bit_of, report_rules
+from accel.gateware.parity import ParityReport
 from accel.gateware.ports import (
     SCRATCHPAD_LATENCY,
     AccumulatorReadPort,
@@ -45,6 +46,8 @@ class MatmulEngine(wiring.Component):
         Sizes of the memories that are read.
     banks : int
         Of the scratchpad.
+    parity : bool
+        In the accumulators.
 
     Members
     -------
@@ -69,6 +72,8 @@ class MatmulEngine(wiring.Component):
         `weights.request.ready` must be high then.
     acc_read : In(AccumulatorReadPort(acc_depth, cols, lanes))
         Reads of a half wait while a command writes to it, and never delay commands.
+    unread : Out(groups), parity : Out(ParityReport)
+        With `parity`: this response of `scratchpad` is padding; the accumulators' report.
 
     Latency
     -------
@@ -95,7 +100,9 @@ class MatmulEngine(wiring.Component):
         banks: int = 1,
         target: str = "generic",
         dsp_cells: int | None = None,
+        parity: bool = False,
     ) -> None:
+        self._parity = parity
         self._target = target
         self._dsp_cells = dsp_cells
         self._rows = rows
@@ -129,6 +136,14 @@ class MatmulEngine(wiring.Component):
                 "weights": Out(ReadPort(self._weight_width, unsigned(8 * cols))),
                 "weights_burst": Out(1),
                 "acc_read": In(AccumulatorReadPort(depth=acc_depth, cols=cols, lanes=lanes)),
+                **(
+                    {
+                        "unread": Out(groups),
+                        "parity": Out(ParityReport(2, ceil_log2(2 * acc_depth))),
+                    }
+                    if parity
+                    else {}
+                ),
             }
         )
 
@@ -141,6 +156,7 @@ class MatmulEngine(wiring.Component):
             banks=self._banks,
             acc_depth=self._acc_depth,
             tiles=self._tiles,
+            parity=self._parity,
         )
         m.submodules.loader = loader = WeightLoader(
             rows=self._rows, cols=self._cols, address_width=self._weight_width
@@ -159,6 +175,7 @@ class MatmulEngine(wiring.Component):
             sum_width=sum_width(self._rows),
             lead=SCRATCHPAD_LATENCY + 1 + array_latency(self._rows),
             target=self._target,
+            parity=self._parity,
         )
         connect(m, flipped(self.command), streamer.command)
         for g in range(self._groups):
@@ -188,6 +205,11 @@ class MatmulEngine(wiring.Component):
         ]
 
         self._report(m, streamer, loader)
+        if self._parity:
+            m.d.comb += [
+                self.unread.eq(streamer.unread),
+                self.parity.eq(accumulators.parity),
+            ]
         # A command takes at least max(rows, cols) cycles: at most five are in the pipeline.
         unfinished = Signal(3)
         accepted = self.command.valid & self.command.ready

@@ -1,11 +1,13 @@
 """The scratchpad: interleaved banks, three readers and two writers with fixed priorities."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from accel.gateware.blockram import BlockRam
+from accel.gateware.delay import delayed
+from accel.gateware.parity import ParityReport, mismatch
 from accel.gateware.ports import SCRATCHPAD_LATENCY, ReadPort, WritePort
 
 __all__ = ["Scratchpad"]
@@ -31,6 +33,8 @@ class Scratchpad(wiring.Component):
         Ports of the matmul engine.
     target : str
         See BlockRam.
+    parity : bool
+        Keep a parity bit for each bit of a write's mask.
 
     Members
     -------
@@ -46,6 +50,9 @@ class Scratchpad(wiring.Component):
     reading, writing : Out(banks)
         The banks that readers before `store`, and writers before `load`, use in this cycle: what
         the ready of these two hangs on, for who knows an address before it is at the port.
+    unread : In(groups), parity : Out(ParityReport(groups + 2, clog2(words)))
+        With `parity`: the response of that port of `matmul` is of no use; and a cycle after a
+        response, whether its word was wrong, readers as above.
 
     Throughput
     ----------
@@ -61,8 +68,10 @@ class Scratchpad(wiring.Component):
         lanes: int,
         groups: int = 1,
         target: str = "generic",
+        parity: bool = False,
     ) -> None:
         self._target = target
+        self._parity = parity
         self._groups = groups
         self._words = words
         self._banks = banks
@@ -79,6 +88,11 @@ class Scratchpad(wiring.Component):
                 "load": In(WritePort(width, shape)),
                 "reading": Out(banks),
                 "writing": Out(banks),
+                **(
+                    {"unread": In(groups), "parity": Out(ParityReport(groups + 2, width))}
+                    if parity
+                    else {}
+                ),
             }
         )
 
@@ -110,19 +124,21 @@ class Scratchpad(wiring.Component):
             m.d.sync += word.eq(client.request.payload.data)
             written.append(word)
 
-        outputs = []
+        memories = []
         for b in range(self._banks):
             memory = BlockRam(
                 width=8 * self._rows,
                 depth=self._words // self._banks,
                 granularity=8 * self._lanes,
                 target=self._target,
+                parity=self._parity,
             )
             m.submodules[f"bank{b}"] = memory
             self._bank_read(m, memory, b, split)
             self._bank_write(m, memory, b, split, written)
-            outputs.append(memory.read_data)
+            memories.append(memory)
 
+        answered = []
         names = [*(f"matmul{g}" for g in range(self._groups)), "vector", "store"]
         for name, client in zip(names, readers, strict=True):
             bank, _ = split(client.request.payload)
@@ -137,12 +153,34 @@ class Scratchpad(wiring.Component):
             with m.Switch(bank):
                 for b in range(self._banks):
                     with m.Case(b):
-                        m.d.comb += word.eq(outputs[b])
+                        m.d.comb += word.eq(memories[b].read_data)
             m.d.comb += [
                 client.response.valid.eq(accepted),
                 client.response.data.eq(word),
             ]
+            answered.append((accepted, bank))
+        if self._parity:
+            self._check(m, memories, answered)
         return m
+
+    def _check(self, m, memories, answered):
+        """Look at what the banks return: each for itself, before a reader takes its choice."""
+        wrong = Cat(mismatch(memory.read_data, memory.read_parity) for memory in memories)
+        uses = []
+        for i, (valid, bank) in enumerate(answered):
+            use = valid & ~self.unread[i] if i < self._groups else valid
+            uses.append(use)
+            m.d.sync += self.parity.wrong[i].eq(use & wrong.bit_select(bank, 1))
+        bank_bits = ceil_log2(self._banks)
+        for b, memory in enumerate(memories):
+            row = delayed(m, memory.read_address, 3, name=f"bank{b}_checked", reset_less=True)
+            used = Signal(name=f"bank{b}_used")
+            hit = Signal(name=f"bank{b}_wrong", reset_less=True)
+            here = (use & (bank == b) for use, (_, bank) in zip(uses, answered, strict=True))
+            m.d.comb += used.eq(Cat(here).any())
+            m.d.sync += hit.eq(used & wrong[b])
+            with m.If(hit):
+                m.d.comb += self.parity.address.eq(Cat(Const(b, bank_bits), row))
 
     def _bank_read(self, m, memory, b, split):
         # From lowest to highest priority: the last assignment wins. What is read for nobody does no

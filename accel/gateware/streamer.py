@@ -50,6 +50,8 @@ class Streamer(wiring.Component):
         Entries of an accumulator half: the most pixels of a command.
     tiles : int
         The most tiles of a command: what the weight memory holds.
+    parity : bool
+        Have `unread`.
 
     Members
     -------
@@ -75,6 +77,8 @@ class Streamer(wiring.Component):
         What the position's sums are for, in the cycle of the request.
     swap, activations, words, fir, inject, taps_5
         To the array, SCRATCHPAD_LATENCY + 1 cycles after the request.
+    unread : Out(groups)
+        With `parity`: the word that `scratchpad` returns is ignored.
 
     Latency
     -------
@@ -96,7 +100,9 @@ class Streamer(wiring.Component):
         banks: int = 1,
         acc_depth: int,
         tiles: int,
+        parity: bool = False,
     ) -> None:
+        self._parity = parity
         self._bank_bits = ceil_log2(banks)
         self._rows = rows
         self._groups = groups
@@ -125,6 +131,7 @@ class Streamer(wiring.Component):
                 "taps_5": Out(1),
                 "inject": Out(inject_layout(rows, groups)),
                 "words": Out(data.ArrayLayout(word, max(groups - 1, 1))),
+                **({"unread": Out(groups)} if parity else {}),
             }
         )
 
@@ -339,6 +346,8 @@ class Streamer(wiring.Component):
             ]
             decisions.append(outside)
             flag = delayed(m, outside, SCRATCHPAD_LATENCY - 2, name=f"pad_{g}", reset_less=True)
+            if self._parity:
+                m.d.comb += self.unread[g].eq(flag)
             response = self.scratchpad[g].response.data
             words.append([Mux(flag, pad, response[8 * r : 8 * r + 8]) for r in range(self._rows)])
             for r in range(self._rows if g else 0):

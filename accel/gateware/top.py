@@ -20,7 +20,7 @@ from accel.gateware.axi import AXI4LiteSignature, AXI4Signature
 from accel.gateware.controller import Controller
 from accel.gateware.csr import ControlRegisters
 from accel.gateware.dispatch import Dispatcher, TokenCounters
-from accel.gateware.faults import FaultCollector
+from accel.gateware.faults import FaultCollector, ParityCollector
 from accel.gateware.load import LoadEngine
 from accel.gateware.matmul import MatmulEngine
 from accel.gateware.queue import CommandQueue
@@ -31,7 +31,7 @@ from accel.gateware.vector import VectorEngine
 from accel.gateware.weights import WeightMemory
 from accel.gateware.window import ScratchpadWindow
 from accel.isa import COMMANDS, Engine, chip_address_bits
-from accel.regmap import Wait
+from accel.regmap import CONTROLLER, Rule, Wait
 
 __all__ = ["Accelerator"]
 
@@ -96,6 +96,7 @@ class Accelerator(wiring.Component):
             multiply=config.multiply,
             target=config.target,
             rvfi=self._rvfi,
+            parity=config.parity,
         )
         if self._rvfi:
             connect(m, wiring.flipped(self.rvfi), controller.rvfi)
@@ -138,6 +139,7 @@ class Accelerator(wiring.Component):
             banks=config.scratchpad_banks,
             target=config.target,
             dsp_cells=config.dsp_cells,
+            parity=config.parity,
         )
         vector = VectorEngine(
             rows=config.rows,
@@ -157,11 +159,17 @@ class Accelerator(wiring.Component):
             lanes=config.lanes,
             groups=config.groups,
             target=config.target,
+            parity=config.parity,
         )
         window = ScratchpadWindow(
             words=config.scratchpad_words, rows=config.rows, banks=config.scratchpad_banks
         )
-        weights = WeightMemory(words=config.weight_words, cols=config.cols, target=config.target)
+        weights = WeightMemory(
+            words=config.weight_words,
+            cols=config.cols,
+            target=config.target,
+            parity=config.parity,
+        )
         engines = {
             Engine.LOAD: load,
             Engine.MATMUL: matmul,
@@ -248,6 +256,8 @@ class Accelerator(wiring.Component):
         connect(m, load.program, controller.program)
         connect(m, vector.acc, matmul.acc_read)
         m.d.comb += weights.burst.eq(matmul.weights_burst)
+        if config.parity:
+            self._protect(m, control, controller, matmul, scratchpad, weights, store)
         self._connect_bus(m, load, store)
         if config.counters:
             m.submodules.monitor = monitor = ActivityMonitor()
@@ -258,6 +268,38 @@ class Accelerator(wiring.Component):
             ]
             self._monitor(m, monitor, engines, queues)
         return m
+
+    def _protect(self, m, control, controller, matmul, scratchpad, weights, store) -> None:
+        """Let a wrong word stop the machine; it may be why another fault comes with it."""
+        readers = (Engine.MATMUL,) * len(matmul.scratchpad) + (Engine.VECTOR, Engine.STORE)
+        both = (Engine.MATMUL, Engine.VECTOR)
+        memories = {
+            # The last reader is the controller, at the store engine's port.
+            Rule.SCRATCHPAD: (scratchpad.parity, (*readers, CONTROLLER)),
+            Rule.WEIGHTS: (weights.parity, both),
+            Rule.ACCUMULATORS: (matmul.parity, both),
+            Rule.PROGRAM: (controller.parity, (CONTROLLER,)),
+        }
+        m.submodules.parity = collector = ParityCollector(
+            {
+                memory: (len(report.address), tuple(int(reader) for reader in names))
+                for memory, (report, names) in memories.items()
+            }
+        )
+        for memory, (report, _) in memories.items():
+            target = getattr(collector, memory.name.lower())
+            m.d.comb += [target.wrong.eq(report.wrong), target.address.eq(report.address)]
+        # The window keeps its own responses from the store engine.
+        stores = Signal()
+        m.d.sync += stores.eq(store.scratchpad.response.valid)
+        wrong = scratchpad.parity.wrong
+        m.d.comb += [
+            collector.scratchpad.wrong.eq(Cat(wrong[:-1], wrong[-1] & stores, wrong[-1] & ~stores)),
+            collector.pc.eq(controller.pc),
+            scratchpad.unread.eq(matmul.unread),
+        ]
+        with m.If(collector.fault.valid):
+            m.d.comb += control.engine_fault.eq(collector.fault)
 
     def _connect_control(self, m, control, controller, engines, tokens) -> None:
         connect(m, wiring.flipped(self.s_axi), control.bus)

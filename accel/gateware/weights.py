@@ -1,11 +1,13 @@
 """The weight memory: tiles for the array and parameters for the vector engine."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from accel.gateware.blockram import BlockRam
+from accel.gateware.delay import delayed
+from accel.gateware.parity import ParityReport, mismatch
 from accel.gateware.ports import WEIGHT_LATENCY, ReadPort, WritePort
 
 __all__ = ["WeightMemory"]
@@ -22,6 +24,8 @@ class WeightMemory(wiring.Component):
         Bytes of a word.
     target : str
         See BlockRam.
+    parity : bool
+        Keep a parity bit with each word.
 
     Members
     -------
@@ -33,14 +37,19 @@ class WeightMemory(wiring.Component):
         High from the cycle after a burst's first word is accepted until its last is.
     params : In(ReadPort)
         Goes first between bursts.
+    parity : Out(ParityReport(2, clog2(words)))
+        With `parity`: a cycle after a response of `matmul` or `params`, whether it was wrong.
 
     Latency
     -------
     WEIGHT_LATENCY (2) cycles from an accepted request to its response; one word per cycle.
     """
 
-    def __init__(self, *, words: int, cols: int, target: str = "generic") -> None:
+    def __init__(
+        self, *, words: int, cols: int, target: str = "generic", parity: bool = False
+    ) -> None:
         self._target = target
+        self._parity = parity
         self._words = words
         self._cols = cols
         width = ceil_log2(words)
@@ -51,13 +60,14 @@ class WeightMemory(wiring.Component):
                 "matmul": In(ReadPort(width, shape)),
                 "burst": In(1),
                 "params": In(ReadPort(width, shape)),
+                **({"parity": Out(ParityReport(2, width))} if parity else {}),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = memory = BlockRam(
-            width=8 * self._cols, depth=self._words, target=self._target
+            width=8 * self._cols, depth=self._words, target=self._target, parity=self._parity
         )
         load = self.load.request
         m.d.comb += load.ready.eq(1)
@@ -92,4 +102,13 @@ class WeightMemory(wiring.Component):
                 client.response.valid.eq(accepted),
                 client.response.data.eq(memory.read_data),
             ]
+        if self._parity:
+            wrong = mismatch(memory.read_data, memory.read_parity)
+            used = Signal(2)
+            m.d.comb += used.eq(Cat(self.matmul.response.valid, self.params.response.valid))
+            m.d.sync += self.parity.wrong.eq(used & wrong.replicate(2))
+            cycles = WEIGHT_LATENCY + 1
+            m.d.comb += self.parity.address.eq(
+                delayed(m, memory.read_address, cycles, name="checked", reset_less=True)
+            )
         return m

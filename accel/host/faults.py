@@ -5,7 +5,7 @@ from collections.abc import Callable
 from accel.errors import FaultError
 from accel.image import Image
 from accel.isa import Engine
-from accel.regmap import CONTROLLER, Cause, Rule, Wait
+from accel.regmap import CONTROLLER, PARITY_WORD_SHIFT, Cause, Rule, Wait
 
 __all__ = ["describe_waits", "read_fault"]
 
@@ -33,10 +33,10 @@ ADVICE: dict[Cause, str] = {
     Cause.CHIP_ADDRESS: _COMMAND,
     Cause.WATCHDOG: "raise the limit of cycles, or let what is waited for happen",
     Cause.UNFINISHED: "let the program wait (TWAIT) for all its commands before TDONE",
-    Cause.PARITY: "a bit of that memory flipped: run again; where it comes back, the part is bad",
+    Cause.PARITY: "a bit of that word flipped: run again; where it comes back, the part is bad",
 }
 
-_RULED = (Cause.ILLEGAL_COMMAND, Cause.CHIP_ADDRESS, Cause.PARITY)
+_RULED = (Cause.ILLEGAL_COMMAND, Cause.CHIP_ADDRESS)
 """Causes whose address is a mask of Rule."""
 
 
@@ -65,6 +65,9 @@ def read_fault(
     place = f"at address {address:#x}"
     if cause in _RULED:
         place = f"({_names(Rule(address & sum(Rule)))})"
+    elif cause == Cause.PARITY:
+        memory = _names(Rule(address & sum(Rule)))
+        place = f"({memory} word {address >> PARITY_WORD_SHIFT:#x})"
     elif cause == Cause.TOKEN_OVERFLOW:
         place = f"(towards {_engines(address)})"
     elif cause in (Cause.WATCHDOG, Cause.UNFINISHED):

@@ -22,6 +22,7 @@ TOP = "systolite"
 """Top module of the Verilog that the simulators are built from."""
 
 HARNESS = Path(__file__).with_name("harness.cpp")
+PROBES = Path(__file__).with_name("probes.h")
 
 _VERILATOR_FLAGS = (
     "--cc",
@@ -154,6 +155,7 @@ def build_library(
     trace: bool,
     name: str,
     harness: Path = HARNESS,
+    settings: str = "",
 ) -> Path:
     """Return the shared library that simulates Verilog text, built when it is not cached.
 
@@ -171,6 +173,8 @@ def build_library(
         What the progress bar calls it.
     harness : Path
         C++ file with the main loop.
+    settings : str
+        Text of a configuration file for Verilator.
 
     Raises
     ------
@@ -187,14 +191,14 @@ def build_library(
         *(["-DTRACE", "-DVM_TRACE=1", "-DVM_TRACE_VCD=1"] if trace else []),
     ]
     versions = [importlib.metadata.version("verilator"), _find_compiler()]
-    key = digest_of(
-        [code, harness.read_bytes(), Path(__file__).read_bytes(), *flags, *definitions, *versions]
-    )
+    parts = [harness.read_bytes(), PROBES.read_bytes(), Path(__file__).read_bytes()]
+    key = digest_of([code, settings, *parts, *flags, *definitions, *versions])
 
     def make(path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="systolite-") as scratch:
             directory = Path(scratch)
             (directory / "top.v").write_text(code, encoding="utf-8")
+            (directory / "settings.vlt").write_text(f"`verilator_config\n{settings}")
             with progress(f"translating the Verilog of {name} (Verilator)"):
                 _run(
                     [
@@ -202,6 +206,7 @@ def build_library(
                         *flags,
                         "--Mdir",
                         str(directory),
+                        *([str(directory / "settings.vlt")] if settings else []),
                         str(directory / "top.v"),
                     ],
                     "verilator",

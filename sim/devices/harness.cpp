@@ -20,6 +20,9 @@
 #ifdef TRACE
 #include "verilated_vcd_c.h"
 #endif
+#ifdef PROBES
+#include "probes.h"
+#endif
 
 namespace {
 
@@ -129,6 +132,10 @@ class Simulator {
 #ifdef TRACE
     context_->traceEverOn(true);
 #endif
+#ifdef PROBES
+    // Verilator registers the names of variables in the thread's context, whatever the model's is.
+    Verilated::threadContextp(context_.get());
+#endif
     top_.reset(new Vtop(context_.get(), "top"));
 #ifdef TRACE
     if (trace_path != nullptr) {
@@ -139,11 +146,21 @@ class Simulator {
 #else
     (void)trace_path;
 #endif
+#ifdef PROBES
+    probes_.reset(new Probes(*context_));
+#endif
     reset(4);
     for (int i = 0; i < 4; ++i) step();
   }
 
+#ifdef PROBES
+  Probes& probes() { return *probes_; }
+#endif
+
   ~Simulator() {
+#ifdef PROBES
+    Verilated::threadContextp(context_.get());
+#endif
     top_->final();
 #ifdef TRACE
     if (trace_) trace_->close();
@@ -267,6 +284,9 @@ class Simulator {
   void settle() {
     drive();
     top_->clk = 0;
+#ifdef PROBES
+    probes_->begin(cycle_);
+#endif
     top_->eval();
     dump(2 * cycle_);
   }
@@ -276,6 +296,9 @@ class Simulator {
     bool read_taken = top_->m_axi_rvalid && top_->m_axi_rready;
     bool response_taken = top_->m_axi_bvalid && top_->m_axi_bready;
     if (!top_->rst) sample();
+#ifdef PROBES
+    probes_->sample(cycle_);
+#endif
     top_->clk = 1;
     top_->eval();
     // Inputs change behind the clock edge only.
@@ -427,6 +450,9 @@ class Simulator {
 #ifdef TRACE
   std::unique_ptr<VerilatedVcdC> trace_;
 #endif
+#ifdef PROBES
+  std::unique_ptr<Probes> probes_;
+#endif
   uint8_t* memory_;
   std::string error_;
   Held<Address> held_ar_, held_aw_;
@@ -471,4 +497,27 @@ EXPORT int sim_write_register(void* s, uint32_t offset, uint32_t value) {
 EXPORT int sim_read_register(void* s, uint32_t offset, uint32_t* value) {
   return static_cast<Simulator*>(s)->read_register(offset, value);
 }
+#ifdef PROBES
+EXPORT int sim_probe(void* s, const char* name) {
+  return static_cast<Simulator*>(s)->probes().find(name);
+}
+EXPORT unsigned sim_probe_words(void* s, unsigned number) {
+  return static_cast<Simulator*>(s)->probes().words(number);
+}
+EXPORT unsigned sim_probe_bits(void* s, unsigned number) {
+  return static_cast<Simulator*>(s)->probes().bits(number);
+}
+EXPORT void sim_flip(void* s, unsigned number, unsigned word, unsigned bit, uint64_t cycle) {
+  static_cast<Simulator*>(s)->probes().plan(number, word, bit, cycle);
+}
+EXPORT void sim_watch(void* s, unsigned flag, unsigned value) {
+  static_cast<Simulator*>(s)->probes().watch(flag, value);
+}
+EXPORT uint64_t sim_record(void* s, int on, const void** events) {
+  Probes& probes = static_cast<Simulator*>(s)->probes();
+  probes.record(on != 0);
+  *events = probes.events().data();
+  return probes.events().size();
+}
+#endif
 }

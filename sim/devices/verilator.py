@@ -1,6 +1,7 @@
 """The everyday device: the emitted Verilog, compiled by Verilator, with its memory, in C++."""
 
 import ctypes
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,11 @@ class VerilatorDevice(RtlDevice):
 
     name = "verilator"
 
+    # What a subclass builds into the simulator, and calls there.
+    _settings = ""
+    _defines: Mapping[str, int] = {}
+    _signatures: Mapping[str, tuple[object, list[object]]] = {}
+
     def __init__(
         self,
         config: Config,
@@ -100,12 +106,13 @@ class VerilatorDevice(RtlDevice):
         library = build_library(
             verilog,
             top=TOP,
-            defines={"BUS_BYTES": config.bus_bytes},
+            defines={"BUS_BYTES": config.bus_bytes, **self._defines},
             trace=self._trace is not None,
             name=config.name,
+            settings=self._settings,
         )
         self._library = ctypes.CDLL(str(library))
-        for name, (result, arguments) in _SIGNATURES.items():
+        for name, (result, arguments) in {**_SIGNATURES, **self._signatures}.items():
             function = getattr(self._library, name)
             function.restype = result
             function.argtypes = arguments

@@ -35,6 +35,7 @@ module DP16KD #(
   localparam LANE = DATA_WIDTH_A >= 9 ? 8 : DATA_WIDTH_A;
   localparam PITCH = DATA_WIDTH_A >= 9 ? 9 : DATA_WIDTH_A;
   reg [16383:0] memory = 0;
+  reg [2047:0] ninth = 0;
   integer i;
   initial if (DATA_WIDTH_A != DATA_WIDTH_B || REGMODE_A != "OUTREG" || REGMODE_B != "OUTREG"
       || WRITEMODE_A != "NORMAL" || WRITEMODE_B != "NORMAL") $fatal;
@@ -44,8 +45,11 @@ module DP16KD #(
     word_q <= word;
     for (i = 0; i < BITS / LANE; i = i + 1) begin
       word[PITCH*i +: LANE] <= memory[adb / BITS * BITS + LANE*i +: LANE];
-      if (WEA && (BITS < 16 || ada[i]))
+      if (PITCH == 9) word[PITCH*i + 8] <= ninth[adb / BITS * BITS / 8 + i];
+      if (WEA && (BITS < 16 || ada[i])) begin
         memory[ada / BITS * BITS + LANE*i +: LANE] <= di[PITCH*i +: LANE];
+        if (PITCH == 9) ninth[ada / BITS * BITS / 8 + i] <= di[PITCH*i + 8];
+      end
     end
   end
 endmodule

@@ -31,15 +31,16 @@ module bench;
   integer i;
   wire [{bits}-1:0] write_address, read_address;
   wire [{width}-1:0] write_data, read_data;
+  wire [{enables}-1:0] read_parity;
   wire [{enables}-1:0] write_enable;
   assign {{write_enable, write_address, read_address, write_data}} = stimuli[i];
   top dut(.clk(clk), .write_enable(write_enable), .write_address(write_address),
-    .read_address(read_address), .write_data(write_data), .read_data(read_data));
+    .read_address(read_address), .write_data(write_data), {parity}.read_data(read_data));
   initial begin
     $readmemh("stimuli.txt", stimuli);
     for (i = 0; i < {cycles}; i = i + 1) begin
       #1 clk = 1;
-      #1 clk = 0; $display("%h", read_data);
+      #1 clk = 0; $display("%h", {{{shown}read_data}});
     end
     $finish;
   end
@@ -73,9 +74,16 @@ def expected(cycles, granularity):
     return words[:-1]
 
 
+def with_parity(word, width, granularity):
+    """Return the word with a bit before it for each granule that has an odd number of ones."""
+    granules = [word >> i & (1 << granularity) - 1 for i in range(0, width, granularity)]
+    return word | sum(g.bit_count() % 2 << width + i for i, g in enumerate(granules))
+
+
+@pytest.mark.parametrize("parity", [False, True], ids=["", "parity"])
 @pytest.mark.parametrize(("width", "depth", "granularity"), SHAPES[:2])
-def test_generic_logic(width, depth, granularity):
-    dut = BlockRam(width=width, depth=depth, granularity=granularity)
+def test_generic_logic(width, depth, granularity, parity):
+    dut = BlockRam(width=width, depth=depth, granularity=granularity, parity=parity)
     cycles = stimuli(width, depth, granularity or width)
     words = []
 
@@ -87,6 +95,10 @@ def test_generic_logic(width, depth, granularity):
             ctx.set(dut.write_data, data)
             await ctx.tick()
             words.append(ctx.get(dut.read_data))
+            if parity:
+                assert with_parity(words[-1], width, granularity or width) >> width == ctx.get(
+                    dut.read_parity
+                )
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
@@ -96,15 +108,24 @@ def test_generic_logic(width, depth, granularity):
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+@pytest.mark.parametrize("parity", [False, True], ids=["", "parity"])
 @pytest.mark.parametrize("block", [False, True], ids=["plain", "DP16KD"])
 @pytest.mark.parametrize(("width", "depth", "granularity"), SHAPES)
-def test_ecp5_module(tmp_path, width, depth, granularity, block):
-    dut = BlockRam(width=width, depth=depth, granularity=granularity, target="ecp5")
+def test_ecp5_module(tmp_path, width, depth, granularity, block, parity):
+    dut = BlockRam(width=width, depth=depth, granularity=granularity, target="ecp5", parity=parity)
     granularity = granularity or width
     (tmp_path / "top.v").write_text(emit_verilog(dut, name="top"))
     bits, enables = depth.bit_length() - 1, width // granularity
     last = enables + 2 * bits + width - 1
-    text = BENCH.format(bits=bits, width=width, enables=enables, last=last, cycles=CYCLES)
+    text = BENCH.format(
+        bits=bits,
+        width=width,
+        enables=enables,
+        last=last,
+        cycles=CYCLES,
+        parity=".read_parity(read_parity), " if parity else "",
+        shown="read_parity, " if parity else "",
+    )
     (tmp_path / "bench.v").write_text(text)
     cycles = stimuli(width, depth, granularity)
     lines = [
@@ -117,7 +138,8 @@ def test_ecp5_module(tmp_path, width, depth, granularity, block):
     subprocess.run(command, cwd=tmp_path, check=True)
     run = subprocess.run(["vvp", "sim"], cwd=tmp_path, check=True, capture_output=True, text=True)
     words = [int(line, 16) for line in run.stdout.splitlines()[1:]]
-    assert words == expected(cycles, granularity)
+    right = expected(cycles, granularity)
+    assert words == [with_parity(w, width, granularity) if parity else w for w in right]
 
 
 def test_refuses_shapes():
