@@ -27,11 +27,13 @@ from accel.errors import AccelError
 from accel.gateware.array import Array
 from accel.gateware.controller import Controller
 from accel.gateware.export import emit_verilog, port_names, tool_versions
+from accel.gateware.sdram import SdramController
+from accel.gateware.sdram_parts import PARTS, SdramTiming
 from accel.gateware.top import Accelerator
 from boards.flow import DEVICES, Device, Routed, installed_version, place_and_route, synthesise
 from boards.paths import cell_name, slowest_paths, unit_name
 
-UNITS = ("top", "array", "controller")
+UNITS = ("top", "array", "controller", "sdram")
 
 # Every pin of a Gowin part must be named.
 GOWIN_PINS = {"clk": "H11", "rst": "T3", "d": "T2", "q": "D7"}
@@ -58,6 +60,11 @@ def build_unit(config: accel.Config, unit: str) -> Any:
             window_bytes=config.scratchpad_bytes,
             multiply=config.multiply,
             target=config.target,
+        )
+    if unit == "sdram":
+        part = PARTS["IS42S16160G-7"]
+        return SdramController(
+            part=part, timing=SdramTiming.of(part, 100.0), data_bits=config.bus_bits
         )
     return Accelerator(config)
 
@@ -154,7 +161,7 @@ def summary(
         "ff": flip_flops("harness") - 2,
         "dsp": counts_of(used, kinds.dsps),
         "bram": counts_of(used, kinds.rams),
-        "macs": 0 if unit == "controller" else config.macs_per_cycle,
+        "macs": config.macs_per_cycle if unit in ("top", "array") else 0,
     }
 
 

@@ -7,16 +7,26 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from amaranth.lib import wiring
 
 from accel.config import Config
 from accel.errors import DeviceError
 from accel.progress import progress
 from sim.devices.cache import cached_file, digest_of
 
-__all__ = ["TOP", "accelerator_verilog", "build_library", "controller_verilog", "verilator_root"]
+__all__ = [
+    "TOP",
+    "accelerator_verilog",
+    "build_library",
+    "component_verilog",
+    "controller_verilog",
+    "find_compiler",
+    "verilator_root",
+]
 
 TOP = "systolite"
 """Top module of the Verilog that the simulators are built from."""
@@ -89,6 +99,30 @@ def accelerator_verilog(config: Config) -> Path:
     return cached_file(f"{key}.v", make)
 
 
+def component_verilog(
+    make_component: Callable[[], wiring.Component], *, name: str, parameters: str
+) -> Path:
+    """Return a file with a component's Verilog, emitted when the sources have changed.
+
+    Parameters
+    ----------
+    make_component : callable
+        Returns the component; called when it is to be emitted.
+    name : str
+        Its top module.
+    parameters : str
+        What it was made from: another component of the same name has other parameters.
+    """
+    from accel.gateware.export import emit_verilog, tool_versions
+
+    key = digest_of([name, parameters, _sources_digest(), repr(tool_versions())])
+
+    def make(path: Path) -> None:
+        path.write_text(emit_verilog(make_component(), name=name), encoding="utf-8")
+
+    return cached_file(f"{key}.v", make)
+
+
 def controller_verilog(
     *, multiply: bool, program_bytes: int, window_bytes: int, base: int, target: str
 ) -> Path:
@@ -116,25 +150,57 @@ def controller_verilog(
     return cached_file(f"{key}.v", make)
 
 
-def _find_compiler() -> str:
+def find_compiler() -> str:
+    """Return the C++ compiler's path.
+
+    Raises
+    ------
+    DeviceError
+        When there is none.
+    """
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         raise DeviceError("no C++ compiler for the Verilator simulator: install g++ (or set CXX)")
     return compiler
 
 
-def _compile(sources: Iterable[Path], directory: Path, defines: list[str], what: str) -> Path:
-    compiler = _find_compiler()
+def _runtime_object(source: Path, flags: list[str], include: Path) -> Path:
+    """Return a file of Verilator's runtime, compiled: the same for every simulator."""
+    command = [find_compiler(), "-O2", *_COMPILER_FLAGS, *flags]
+    version = importlib.metadata.version("verilator")
+
+    def make(path: Path) -> None:
+        paths = [f"-I{include}", f"-I{include}/vltstd", "-c", str(source), "-o", str(path)]
+        _run([*command, *paths], "g++")
+
+    return cached_file(f"{digest_of([source.name, version, *command])}.o", make)
+
+
+def _compile(
+    sources: Iterable[Path],
+    runtime: Iterable[Path],
+    directory: Path,
+    flags: list[str],
+    defines: list[str],
+    what: str,
+) -> Path:
+    """Compile with `flags`, and all but the runtime with `defines`; return the library."""
+    compiler = find_compiler()
     include = verilator_root() / "include"
-    jobs = list(sources)
+    parts = set(runtime)
+    jobs = [*sources, *parts]
     library = directory / "simulator.so"
-    flags = [*_COMPILER_FLAGS, *defines, f"-I{directory}", f"-I{include}", f"-I{include}/vltstd"]
+    paths = [f"-I{directory}", f"-I{include}", f"-I{include}/vltstd"]
 
     def compile_one(source: Path) -> str:
         target = directory / f"{source.stem}.o"
-        # Verilator marks what runs once, at the start; compiling it well takes long.
-        level = "-O0" if "__Slow" in source.stem or "Syms" in source.stem else "-O2"
-        _run([compiler, level, *flags, "-c", str(source), "-o", str(target)], "g++")
+        if source in parts:
+            target = _runtime_object(source, flags, include)
+        else:
+            # Verilator marks what runs once, at the start; compiling it well takes long.
+            level = "-O0" if "__Slow" in source.stem or "Syms" in source.stem else "-O2"
+            options = [level, *_COMPILER_FLAGS, *flags, *defines, *paths]
+            _run([compiler, *options, "-c", str(source), "-o", str(target)], "g++")
         bar.advance()
         return str(target)
 
@@ -185,14 +251,19 @@ def build_library(
     # The comment at the top names versions and presets and does not change the simulator.
     code = re.sub(r"\A(//[^\n]*\n)*", "", verilog)
     flags = [*_VERILATOR_FLAGS, "--top-module", top, *(["--trace-vcd"] if trace else [])]
-    definitions = [
-        *(f"-D{key}={value}u" for key, value in defines.items()),
+    definitions = [f"-D{key}={value}u" for key, value in defines.items()]
+    common = [
         "-DVERILATOR=1",
         *(["-DTRACE", "-DVM_TRACE=1", "-DVM_TRACE_VCD=1"] if trace else []),
     ]
-    versions = [importlib.metadata.version("verilator"), _find_compiler()]
-    parts = [harness.read_bytes(), PROBES.read_bytes(), Path(__file__).read_bytes()]
-    key = digest_of([code, settings, *parts, *flags, *definitions, *versions])
+    versions = [importlib.metadata.version("verilator"), find_compiler()]
+    key = digest_of(
+        [
+            *(code, settings, harness.read_bytes(), Path(__file__).read_bytes()),
+            *(header.read_bytes() for header in sorted(harness.parent.glob("*.h"))),
+            *(*flags, *definitions, *common, *versions),
+        ]
+    )
 
     def make(path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="systolite-") as scratch:
@@ -214,12 +285,9 @@ def build_library(
                     {**os.environ, "VERILATOR_ROOT": str(root)},
                 )
             runtime = ["verilated", "verilated_threads", *(["verilated_vcd_c"] if trace else [])]
-            sources = [
-                *directory.glob("*.cpp"),
-                *(root / "include" / f"{part}.cpp" for part in runtime),
-                harness,
-            ]
+            parts = [root / "include" / f"{part}.cpp" for part in runtime]
+            sources = [*directory.glob("*.cpp"), harness]
             what = f"compiling the simulator of {name} (once, then cached)"
-            shutil.copy(_compile(sources, directory, definitions, what), path)
+            shutil.copy(_compile(sources, parts, directory, common, definitions, what), path)
 
     return cached_file(f"{key}.so", make)

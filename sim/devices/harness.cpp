@@ -17,6 +17,9 @@
 
 #include "Vtop.h"
 #include "verilated.h"
+#ifdef SDRAM
+#include "sdram.h"
+#endif
 #ifdef TRACE
 #include "verilated_vcd_c.h"
 #endif
@@ -118,6 +121,11 @@ struct Response {
   uint64_t due;
 };
 
+#ifdef SDRAM
+// Set before a simulator is opened.
+SdramParameters part_parameters;
+#endif
+
 class Simulator {
  public:
   Simulator(uint64_t memory_bytes, uint64_t memory_base, unsigned latency, unsigned stall_percent,
@@ -128,7 +136,12 @@ class Simulator {
         stall_percent_(stall_percent),
         random_(seed),
         context_(new VerilatedContext),
+#ifdef SDRAM
+        memory_(static_cast<uint8_t*>(std::calloc(memory_bytes, 1))),
+        part_(part_parameters, memory_) {
+#else
         memory_(static_cast<uint8_t*>(std::calloc(memory_bytes, 1))) {
+#endif
 #ifdef TRACE
     context_->traceEverOn(true);
 #endif
@@ -170,6 +183,13 @@ class Simulator {
 
   uint8_t* memory() { return memory_; }
   uint64_t cycles() const { return cycle_; }
+#ifdef SDRAM
+  // Cycles with a burst outstanding, and what the part did.
+  void counts(uint64_t* busy, SdramCounts* counts) const {
+    *busy = busy_cycles_;
+    *counts = part_.counts();
+  }
+#endif
   const char* error() const { return error_.c_str(); }
 
   // 1: irq is high; 0: it stayed low; -1: see error().
@@ -199,7 +219,9 @@ class Simulator {
     responses_.clear();
     top_->s_axi_awvalid = top_->s_axi_wvalid = top_->s_axi_bready = 0;
     top_->s_axi_arvalid = top_->s_axi_rready = 0;
+#ifndef SDRAM
     top_->m_axi_rvalid = top_->m_axi_bvalid = 0;
+#endif
     top_->rst = 1;
     for (uint64_t i = 0; i < count; ++i) step();
     top_->rst = 0;
@@ -291,6 +313,23 @@ class Simulator {
     dump(2 * cycle_);
   }
 
+#ifdef SDRAM
+  // Clock the accelerator with its controller, and the part with it.
+  void edge() {
+    Vtop& t = *top_;
+    SdramPins pins{t.pins_cke, t.pins_cs_n, t.pins_ras_n, t.pins_cas_n, t.pins_we_n, t.pins_ba,
+                   t.pins_a,   t.pins_dqm,  t.pins_dq_o,  t.pins_dq_oe};
+    busy_cycles_ += t.busy;
+    t.clk = 1;
+    t.eval();
+    t.pins_dq_i = part_.clock(pins).dq;
+    if (!part_.error().empty()) fail("SDRAM: %s", part_.error().c_str());
+    dump(2 * cycle_ + 1);
+    ++cycle_;
+  }
+
+  void drive() {}
+#else
   // Take this cycle's handshakes and clock the accelerator.
   void edge() {
     bool read_taken = top_->m_axi_rvalid && top_->m_axi_rready;
@@ -308,6 +347,8 @@ class Simulator {
     ++cycle_;
   }
 
+#endif
+
   void dump(uint64_t time) {
 #ifdef TRACE
     if (trace_) trace_->dump(time);
@@ -316,6 +357,7 @@ class Simulator {
 #endif
   }
 
+#ifndef SDRAM
   bool inside(const Address& a) const {
     uint64_t bytes = uint64_t(a.length + 1) << a.size;
     uint64_t start = (a.address & ~uint64_t(kBusBytes - 1)) - memory_base_;
@@ -442,6 +484,8 @@ class Simulator {
     }
   }
 
+#endif
+
   uint64_t memory_bytes_, memory_base_, cycle_ = 0;
   unsigned latency_, stall_percent_;
   Random random_;
@@ -454,6 +498,10 @@ class Simulator {
   std::unique_ptr<Probes> probes_;
 #endif
   uint8_t* memory_;
+#ifdef SDRAM
+  Sdram part_;
+  uint64_t busy_cycles_ = 0;
+#endif
   std::string error_;
   Held<Address> held_ar_, held_aw_;
   Held<Beat> held_w_;
@@ -491,6 +539,12 @@ EXPORT void sim_inject(void* s, unsigned write, uint64_t beats, unsigned respons
 EXPORT void sim_allow(void* s, unsigned write, uint64_t first, uint64_t last) {
   static_cast<Simulator*>(s)->allow(write, first, last);
 }
+#ifdef SDRAM
+EXPORT void sim_part(const SdramParameters* parameters) { part_parameters = *parameters; }
+EXPORT void sim_counts(void* s, uint64_t* busy, SdramCounts* counts) {
+  static_cast<Simulator*>(s)->counts(busy, counts);
+}
+#endif
 EXPORT int sim_write_register(void* s, uint32_t offset, uint32_t value) {
   return static_cast<Simulator*>(s)->write_register(offset, value);
 }

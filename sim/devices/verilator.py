@@ -101,27 +101,34 @@ class VerilatorDevice(RtlDevice):
             memory_base=memory_base,
             trace=trace,
         )
-        if verilog is None:
-            verilog = accelerator_verilog(config).read_text(encoding="utf-8")
-        library = build_library(
-            verilog,
-            top=TOP,
-            defines={"BUS_BYTES": config.bus_bytes, **self._defines},
-            trace=self._trace is not None,
-            name=config.name,
-            settings=self._settings,
-        )
-        self._library = ctypes.CDLL(str(library))
+        self._library = ctypes.CDLL(str(self._build(verilog)))
         for name, (result, arguments) in {**_SIGNATURES, **self._signatures}.items():
             function = getattr(self._library, name)
             function.restype = result
             function.argtypes = arguments
+        self._prepare()
         trace_path = None if self._trace is None else str(self._trace).encode()
         self._handle = self._library.sim_open(
             memory_bytes, memory_base, latency, self._stall_percent, seed & (2**64 - 1), trace_path
         )
         pointer = self._library.sim_memory(self._handle)
         self._memory = np.ctypeslib.as_array(pointer, (memory_bytes,))
+
+    def _build(self, verilog: str | None) -> Path:
+        """Return the simulator's library, built when it is not cached."""
+        if verilog is None:
+            verilog = accelerator_verilog(self.config).read_text(encoding="utf-8")
+        return build_library(
+            verilog,
+            top=TOP,
+            defines={"BUS_BYTES": self.config.bus_bytes, **self._defines},
+            trace=self._trace is not None,
+            name=self.config.name,
+            settings=self._settings,
+        )
+
+    def _prepare(self) -> None:
+        """Tell the library what it has to know before it is opened."""
 
     @property
     def simulated_cycles(self) -> int:
