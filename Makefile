@@ -1,6 +1,7 @@
 # Each target sets up .venv by itself; stamp files make the second run start at once.
 #   make demo       ten images through the RTL of a small accelerator, in the terminal
 #   make test       all tests but the long ones;  make test-full: those too
+#   make formal     proofs of units of the netlist, and the seeded bugs that they must find
 #   make lint       style, types, generated documents
 #   make setup      only the virtual environment;  make clean removes it and what was built
 
@@ -10,7 +11,7 @@ JOBS ?= auto
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: setup demo test test-full lint docs clean check-tools
+.PHONY: setup demo test test-full formal lint docs clean check-tools
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.stamp-base
@@ -23,6 +24,9 @@ test: $(VENV)/.stamp-test
 
 test-full: $(VENV)/.stamp-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 10 -m "full or not full"
+
+formal: $(VENV)/.stamp-formal
+	$(BIN)/python scripts/formal.py
 
 lint: $(VENV)/.stamp-test
 	$(BIN)/ruff check .
@@ -49,4 +53,9 @@ $(VENV)/.stamp-base: pyproject.toml constraints.txt | check-tools
 $(VENV)/.stamp-test: $(VENV)/.stamp-base
 	@echo "setting up $(VENV): packages for the tests (once; a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.stamp-formal: $(VENV)/.stamp-base
+	@echo "setting up $(VENV): packages for the formal proofs (once; a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[formal]'
 	@touch $@

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes constraints.txt (base, test, fpga and firmware, resolved together, so that adding an extra
+# Writes constraints.txt (base, test, fpga, firmware and formal, resolved together, so that adding an extra
 # never replaces a package) and constraints-train.txt: the exact versions of everything installed.
 # Arguments: which of the two, "main" or "train" (default: both).
 set -euo pipefail
@@ -21,7 +21,7 @@ pin() {
 
 for set in ${*:-main train}; do
   case "$set" in
-    main) pin constraints.txt "[test,fpga,firmware]" ;;
+    main) pin constraints.txt "[test,fpga,firmware,formal]" ;;
     train) pin constraints-train.txt "[train]" ;;
     *) echo "pin.sh: unknown set $set: use main or train" >&2; exit 2 ;;
   esac

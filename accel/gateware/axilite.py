@@ -81,7 +81,7 @@ class AXI4LiteTarget(wiring.Component):
 
     def _write(self, m: Module) -> None:
         bus, write = self.bus, self.registers.write
-        has_address, has_data = Signal(), Signal()
+        has_address, has_data = Signal(name="write_has_address"), Signal(name="has_data")
         m.d.comb += [
             bus.awready.eq(~has_address & ~bus.bvalid),
             bus.wready.eq(~has_data & ~bus.bvalid),
@@ -104,7 +104,9 @@ class AXI4LiteTarget(wiring.Component):
     def _read(self, m: Module) -> None:
         bus, registers = self.bus, self.registers
         # The way from all the registers takes a cycle of its own before it takes part in anything.
-        has_address, looks, looked, waits = Signal(), Signal(), Signal(), Signal()
+        has_address, looks, looked, waits = (
+            Signal(name=f"read_{name}") for name in ("has_address", "looks", "looked", "waits")
+        )
         found = Signal.like(registers.read_data, name="found", reset_less=True)
         missing = Signal(reset_less=True)
         answered = Signal()
