@@ -13,6 +13,7 @@ from accel.errors import DeviceError
 from accel.host.device import Device
 from accel.host.driver import Driver, RunStats
 from accel.host.inputs import Inputs, batches
+from accel.host.serial_device import is_serial, open_serial
 from accel.image import Image
 from accel.report import make_report
 
@@ -65,7 +66,7 @@ def compile_model(model: str | Path | bytes, config: Config | str | Path = "smal
 
 
 def open_device(name: str, config: Config | str | Path = "small", **options: Any) -> Device:
-    """Open a device: "model", "verilator" or "icarus".
+    """Open a device: "model", "verilator", "icarus" or "serial:PORT[:BAUD]", a board.
 
     Parameters
     ----------
@@ -73,13 +74,17 @@ def open_device(name: str, config: Config | str | Path = "small", **options: Any
     config : Config, preset name or TOML file
     options
         `latency`, `stalls`, `seed`, `memory_bytes`, `memory_base`, `trace`: see
-        `sim.devices.open_device`.
+        `sim.devices.open_device`. A board has none.
 
     Raises
     ------
     DeviceError
         When there is no such device, an option is out of range, or a tool is missing.
     """
+    if is_serial(name):
+        if options:
+            raise DeviceError(f"{name} is a board and takes no options: {', '.join(options)}")
+        return open_serial(name, Config.load(config))
     from sim import devices
 
     return devices.open_device(name, Config.load(config), **options)

@@ -7,7 +7,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-BASE = {"accel.config", "accel.isa", "accel.regmap", "accel.numerics", "accel.errors"}
+BASE = {
+    "accel.config",
+    "accel.isa",
+    "accel.regmap",
+    "accel.numerics",
+    "accel.errors",
+    "accel.protocol",
+}
 
 # What each part may import of ours, itself aside; longest prefix wins.
 ALLOWED = {
@@ -17,6 +24,7 @@ ALLOWED = {
     "accel.regmap": set(),
     "accel.numerics": set(),
     "accel.progress": set(),
+    "accel.protocol": set(),
     "accel.riscv": BASE,
     "accel.asm": {*BASE, "accel.riscv"},
     "accel.image": BASE,

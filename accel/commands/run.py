@@ -23,11 +23,15 @@ from accel.commands.common import (
 )
 from accel.errors import AccelError, InputError
 from accel.host.inputs import batches, random_inputs, read_inputs
+from accel.host.serial_device import is_serial
 from accel.image import Image
 from accel.progress import progress
 from accel.report import report_bytes
 
 __all__ = ["add_parser", "execute"]
+
+SIMULATED_MEMORY = {"latency": 20, "stalls": "never", "seed": 0}
+"""Options of the memory of a simulated device, and their defaults."""
 
 
 def add_parser(parsers: CommandParsers) -> None:
@@ -54,7 +58,7 @@ def add_parser(parsers: CommandParsers) -> None:
         metavar="D",
         default="verilator",
         help="verilator: the RTL, fast; icarus: the RTL, four-state, slow; model: golden machine "
-        "(default: verilator)",
+        "serial:PORT[:BAUD]: a board, by default at 1000000 baud (default: verilator)",
     )
     add("--limit", metavar="N", type=positive, help="run the first N inputs (random: N inputs)")
     add("--report", metavar="R.json", type=Path, help="write cycles and utilization per layer")
@@ -62,16 +66,22 @@ def add_parser(parsers: CommandParsers) -> None:
         "--latency",
         metavar="CYCLES",
         type=positive,
-        default=20,
+        default=SIMULATED_MEMORY["latency"],
         help="of the simulated memory (default: 20)",
     )
     add(
         "--stalls",
         choices=("never", "sometimes", "often"),
-        default="never",
+        default=SIMULATED_MEMORY["stalls"],
         help="how often the simulated memory makes the accelerator wait (default: never)",
     )
-    add("--seed", metavar="N", type=natural, default=0, help="of the stalls (default: 0)")
+    add(
+        "--seed",
+        metavar="N",
+        type=natural,
+        default=SIMULATED_MEMORY["seed"],
+        help="of the stalls (default: 0)",
+    )
     add(
         "--check",
         action="store_true",
@@ -118,8 +128,17 @@ def execute(args: argparse.Namespace) -> int:
 
     check_output(args.output, (".npy", ".npz"))
     check_output(args.report)
-    if args.device not in DEVICES:
-        raise AccelError(f"unknown device {args.device}: use {', '.join(DEVICES)}")
+    options = {"latency": args.latency, "stalls": args.stalls, "seed": args.seed}
+    if is_serial(args.device):
+        if options != SIMULATED_MEMORY:
+            raise AccelError(
+                f"--latency, --stalls and --seed are of a simulated memory: {args.device} has none"
+            )
+        options = {}
+    elif args.device not in DEVICES:
+        raise AccelError(
+            f"unknown device {args.device}: use {', '.join(DEVICES)} or serial:PORT[:BAUD]"
+        )
     image, model = load_image(args.model, args.config)
     if args.check and model is None:
         raise InputError(f"--check needs the .tflite model, and {args.model} is a compiled image")
@@ -127,7 +146,6 @@ def execute(args: argparse.Namespace) -> int:
         raise AccelError("--check needs TensorFlow Lite Micro: pip install tflite-micro")
     samples = _samples(image, args.input, args.limit)
     stacked = [np.stack(values) for values in zip(*samples, strict=True)]
-    options = {"latency": args.latency, "stalls": args.stalls, "seed": args.seed}
     with (
         api.open_device(args.device, image.config, **options) as device,
         progress(f"running {image.model} on {args.device}", len(samples)) as bar,

@@ -1,6 +1,7 @@
 """The one machine interface: what drivers, tests and the command line know of an accelerator."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -89,6 +90,26 @@ class Device(ABC):
         DeviceError
             When there is no register at that offset.
         """
+
+    def read_indexed(self, offset: int, values: Iterable[int]) -> list[int]:
+        """Return what a register shows for values of the index register before it.
+
+        Parameters
+        ----------
+        offset : int
+            Of the index register: each value is written there, and the next register read.
+        values : iterable of int
+
+        Raises
+        ------
+        DeviceError
+            When one of the two registers does not exist.
+        """
+        results = []
+        for value in values:
+            self.write_register(offset, value)
+            results.append(self.read_register(offset + 4))
+        return results
 
     @abstractmethod
     def wait(self, timeout_cycles: int) -> None:

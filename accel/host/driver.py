@@ -203,15 +203,15 @@ class Driver:
 
     def _read_stats(self) -> RunStats:
         count = min(self._read("STAMP_COUNT"), STAMPS)
-        stamps = self._read_stamps(range(count))
+        stamps = self._read_indexed("STAMP_INDEX", range(count))
         stamp_activities: tuple[tuple[int, ...], ...] = ()
         counters: tuple[int, ...] = ()
         if self._device.config.counters:
             selects = [STAMP_COUNTER | activity << STAMP_COUNTER_SHIFT for activity in Activity]
-            stamp_activities = tuple(
-                self._read_stamps(select | index for select in selects) for index in range(count)
-            )
-            counters = tuple(map(self._read_counter, range(len(Activity) + 2 * len(Engine))))
+            indices = [select | index for index in range(count) for select in selects]
+            values = self._read_indexed("STAMP_INDEX", indices)
+            stamp_activities = tuple(zip(*[iter(values)] * len(selects), strict=True))
+            counters = self._read_indexed("COUNTER_INDEX", range(len(Activity) + 2 * len(Engine)))
         engines = counters[len(Activity) :]
         return RunStats(
             cycles=self._read("CYCLES") | self._read("CYCLES_HIGH") << 32,
@@ -225,16 +225,9 @@ class Driver:
             engine_waiting=engines[len(Engine) :],
         )
 
-    def _read_stamps(self, indices: Iterable[int]) -> tuple[int, ...]:
-        values = []
-        for index in indices:
-            self._write("STAMP_INDEX", index)
-            values.append(self._read("STAMP"))
-        return tuple(values)
-
-    def _read_counter(self, index: int) -> int:
-        self._write("COUNTER_INDEX", index)
-        return self._read("COUNTER")
+    def _read_indexed(self, name: str, indices: Iterable[int]) -> tuple[int, ...]:
+        """Return the register behind the index register `name`, for each index."""
+        return tuple(self._device.read_indexed(address(name), indices))
 
     def _read(self, name: str) -> int:
         return self._device.read_register(address(name))
