@@ -53,7 +53,7 @@ def test_the_first_matmul_waits_for_one_tile_and_a_few_rows(steps):
 
 
 def test_a_first_layer_that_waits_for_its_input_has_small_chunks(steps):
-    build_image(first_layer(size=(96, 96), channels=1, stride=(2, 2)), BASE)
+    build_image(first_layer(size=(96, 96), channels=1, stride=(2, 2), outputs=16), BASE)
     chunks = {s.values["count_row"] for s in steps if s.engine == Engine.MATMUL}
     assert chunks == {1}
 

@@ -359,6 +359,29 @@ def test_fault_of_an_engine(while_loading: bool) -> None:
     simulate(body)
 
 
+def test_a_fault_that_goes_on_until_the_reset_is_not_another_one() -> None:
+    """The engines are reset in the cycle after `clear`, and begin nothing before."""
+
+    async def body(ctx: Any, dut: ControlRegisters, host: Host) -> None:
+        await host.write("CONTROL", Control.START)
+        fault = {"valid": 1, "engine": 1, "cause": Cause.ILLEGAL_COMMAND, "address": 4, "pc": 5}
+        ctx.set(dut.engine_fault, fault)
+        await ctx.tick().repeat(SETTLE_CYCLES + 2)
+        assert await host.status() == Status.ERROR
+        await host._send("aw", addr=regmap.address("CONTROL"))
+        await host._send("w", data=Control.CLEAR, strb=1)
+        while not ctx.get(dut.clear):
+            await ctx.tick()
+        assert ctx.get(dut.halt)
+        await ctx.tick().repeat(2)
+        ctx.set(dut.engine_fault.valid, 0)
+        await host._receive("b", "resp")
+        assert await host.status() == Status(0)
+        assert await host.read("CAUSE") == 0
+
+    simulate(body)
+
+
 @pytest.mark.parametrize("counters", [False, True])
 def test_stamps(counters: bool) -> None:
     """Single, coinciding and back-to-back stamps, each with its own record; none is lost."""

@@ -164,6 +164,33 @@ def test_an_address_that_no_memory_holds_makes_the_command_illegal(writes, fits)
     simulate(dut, bench)
 
 
+def test_a_halted_queue_offers_and_begins_nothing():
+    dut = CommandQueue(command=MATMUL, depth=4)
+
+    async def bench(ctx):
+        await put(ctx, dut.entries, push=1, a=0, b=1)
+        await put(ctx, dut.entries, push=1, a=0b0001, b=2)
+        await ctx.tick().repeat(2)
+        assert ctx.get(dut.command.valid)
+        ctx.set(dut.halt, 1)
+        ctx.set(dut.available, 0b1111)
+        await ctx.tick()
+        ctx.set(dut.command.ready, 1)
+        for _ in range(5):
+            assert not ctx.get(dut.command.valid) and not ctx.get(dut.take)
+            assert not ctx.get(dut.empty) and ctx.get(dut.command.payload.pc) == 1
+            await ctx.tick()
+        ctx.set(dut.halt, 0)
+        taken = []
+        for _ in range(8):
+            if ctx.get(dut.command.valid):
+                taken.append(ctx.get(dut.command.payload.pc))
+            await ctx.tick()
+        assert taken == [1, 2] and ctx.get(dut.empty)
+
+    simulate(dut, bench)
+
+
 def test_operations_reach_their_engine():
     dut = Dispatcher()
 
