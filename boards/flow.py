@@ -226,7 +226,11 @@ def trim_carries(netlist: dict[str, Any]) -> None:
 
 
 def synthesise(
-    device: Device, sources: Sequence[str], top: str, directory: Path
+    device: Device,
+    sources: Sequence[str],
+    top: str,
+    directory: Path,
+    mapping_ps: int | None = None,
 ) -> dict[str, dict[str, int]]:
     """Write `unit.json` for place and route.
 
@@ -240,6 +244,10 @@ def synthesise(
         Verilog files in `directory`.
     top : str
     directory : Path
+    mapping_ps : int, optional
+        Delay that lookup tables and their wires may take between registers, by the mapper's model
+        (abc9), which knows no block RAM: what is faster is made smaller. Else all is made as fast as
+        it can be.
 
     Returns
     -------
@@ -248,6 +256,7 @@ def synthesise(
     """
     script = [
         f"read_verilog {' '.join(sources)}",
+        *([f"scratchpad -set abc9.D {mapping_ps}"] if mapping_ps else []),
         f"{device.synthesis} -top {top}",
         "tee -q -o stat.json stat -json",
         "setattr -mod -unset keep_hierarchy *",

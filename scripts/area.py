@@ -122,11 +122,13 @@ endmodule
 """
 
 
-def synthesise_unit(device: Device, component: Any, directory: Path) -> dict[str, dict[str, int]]:
+def synthesise_unit(
+    device: Device, component: Any, directory: Path, mapping_ps: int | None = None
+) -> dict[str, dict[str, int]]:
     """Synthesise a component in its harness; return the cells of each part by type."""
     (directory / "dut.v").write_text(emit_verilog(component, name="dut"))
     (directory / "harness.v").write_text(harness(component))
-    return synthesise(device, ["dut.v", "harness.v"], "harness", directory)
+    return synthesise(device, ["dut.v", "harness.v"], "harness", directory, mapping_ps)
 
 
 def summary(
@@ -199,6 +201,7 @@ def measure(
     seeds: int,
     directory: Path,
     progress: Callable[[str], None],
+    mapping_ps: int | None = None,
 ) -> tuple[dict[str, Any], list[Routed]]:
     """Synthesise once, place and route with seeds 1 to `seeds`.
 
@@ -215,7 +218,7 @@ def measure(
         progress(f"[{time.monotonic() - start:5.0f} s] {text}")
 
     say(f"{config.name} {unit}: {kinds.synthesis}")
-    cells = synthesise_unit(kinds, build_unit(config, unit), directory)
+    cells = synthesise_unit(kinds, build_unit(config, unit), directory, mapping_ps)
     routed = []
     for seed in range(1, seeds + 1):
         say(f"{kinds.tool}, seed {seed} of {seeds}")
@@ -240,6 +243,7 @@ def main() -> int:
     parser.add_argument("--device", default="ecp5-85f", choices=DEVICES)
     parser.add_argument("--unit", default="top", choices=UNITS)
     parser.add_argument("--seeds", type=int, default=3, help="runs of place and route")
+    parser.add_argument("--mapping-ps", type=int, help="see boards.flow.synthesise")
     parser.add_argument("--paths", type=int, default=0, help="slowest paths to list")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--directory", type=Path, help="keep netlists, logs and reports here")
@@ -261,6 +265,7 @@ def main() -> int:
                 options.seeds,
                 directory,
                 lambda text: print(text, file=sys.stderr, flush=True),
+                options.mapping_ps,
             )
             print_summary(figures)
             slowest = min(range(options.seeds), key=lambda i: routed[i].fmax_mhz)

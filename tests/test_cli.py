@@ -284,3 +284,20 @@ def test_demo_on_the_golden_machine(capsys, work, monkeypatch):
     assert "FULLY_CONNECTED" in text and "█" in text
     assert Path("build/demo.png").read_bytes().startswith(b"\x89PNG")
     assert os.listdir("build") == ["demo.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--device", "serial:"), "serial: names no port: use serial:PORT, as in serial:/dev/"),
+        (("--device", "serial:/no/port"), "there is no serial port /no/port; found here: "),
+        (
+            ("--device", "serial:/no/port", "--latency", "9"),
+            "--latency, --stalls and --seed are of a simulated memory: serial:/no/port has none",
+        ),
+        (("--device", "fpga"), "unknown device fpga: use model, verilator, icarus or serial:PORT"),
+    ],
+)
+def test_run_on_a_board_that_is_not_there(capsys, work, options, message):
+    arguments = ("run", "digits.tflite", "--config", "test", "--input", "x.npy", *options)
+    assert error(capsys, *arguments).startswith(message)

@@ -49,7 +49,9 @@ class Axi4Arbiter(wiring.Component):
     def __init__(self, *, data_bits: int, id_bits: int = 1, writes_in_flight: int = 8) -> None:
         manager = AXI4Signature(data_bits=data_bits, id_bits=id_bits)
         self._id_bits = id_bits
-        self._owners = Fifo(shape=1, depth=writes_in_flight)
+        if writes_in_flight < 1:
+            raise ValueError(f"Writes in flight must be at least 1, not {writes_in_flight}")
+        self._writes_in_flight = writes_in_flight
         super().__init__(
             {
                 "first": In(manager),
@@ -60,11 +62,11 @@ class Axi4Arbiter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.owners = owners = self._owners
+        m.submodules.owners = owners = Fifo(shape=1, depth=self._writes_in_flight)
         self._pass_addresses(m, "ar", Const(1))
         owner, accepted = self._pass_addresses(m, "aw", owners.input.ready)
         m.d.comb += [owners.input.valid.eq(accepted), owners.input.payload.eq(owner)]
-        self._pass_data(m)
+        self._pass_data(m, owners.output)
         self._pass_answers(m, "r", ("data", "resp", "last"))
         self._pass_answers(m, "b", ("resp",))
         return m
@@ -96,8 +98,8 @@ class Axi4Arbiter(wiring.Component):
             m.d.comb += getattr(manager, f"{channel}ready").eq((owner == number) & ready & room)
         return owner, valid & ready
 
-    def _pass_data(self, m: Module) -> None:
-        merged, owners = self.merged, self._owners.output
+    def _pass_data(self, m: Module, owners: wiring.PureInterface) -> None:
+        merged = self.merged
         for name in ("data", "strb", "last"):
             values = [getattr(manager, f"w{name}") for manager in (self.second, self.first)]
             m.d.comb += getattr(merged, f"w{name}").eq(Mux(owners.payload, *values))

@@ -148,7 +148,11 @@ class Decoder(wiring.Component):
             c.wfi.eq(self._is("wfi")),
             # Of `system` the rest traps.
             c.slow.eq(
-                c.shift | c.muldiv | c.jalr | system | (custom & funct3.matches(isa.Funct3.TWAIT, isa.Funct3.TREAD))
+                c.shift
+                | c.muldiv
+                | c.jalr
+                | system
+                | (custom & funct3.matches(isa.Funct3.TWAIT, isa.Funct3.TREAD))
             ),
             c.several.eq(c.slow | load | store),
             c.writes.eq(

@@ -1,66 +1,23 @@
-"""The controller's execute stage: results, memory access, jumps, tensor operations, traps."""
+"""The controller's execute stage: results, jumps, tensor operations, traps."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.gateware.aligner import Aligner
 from accel.gateware.alu import Alu, Shifter
-from accel.gateware.decoder import Control
-from accel.gateware.fetch import TARGET_BITS
+from accel.gateware.issue import IssueLayout
+from accel.gateware.loadstore import LoadStore
 from accel.gateware.muldiv import MultiplyDivide
 from accel.gateware.ports import PC_BITS, TensorOperation
 from accel.gateware.program import ProgramPort
 from accel.gateware.registers import Result
 from accel.gateware.rvfi import TapLayout
-from accel.gateware.traps import Fault, TrapLayout, TrapUnit
+from accel.gateware.trapcause import TrapCause
+from accel.gateware.traps import Fault, TrapUnit
 from accel.gateware.window import WindowPort
-from accel.isa import WINDOW_BASE, Funct3
-from accel.riscv import INTERRUPT, Trap
+from accel.isa import Funct3
 
-__all__ = ["Execute", "Fault", "IssueLayout"]
-
-_WINDOW_BIT = WINDOW_BASE.bit_length() - 1
-
-
-class IssueLayout(data.StructLayout):
-    """A decoded instruction with its operands.
-
-    Parameters
-    ----------
-    pc_width : int
-        Bits of a word address, and one more.
-
-    Members
-    -------
-    control : Control
-    bad : 1 bit; it traps whatever its operands are
-    interrupted : 1 bit; the interrupt is taken in its place
-    subtract : 1 bit; `b` is inverted
-    word : instruction bits 31:7
-    a, b : operands of the adder
-    data : register rs2, for stores
-    pc, predicted, target : as in FetchedLayout
-    bad_target : 1 bit; no instruction can be at `target`
-    """
-
-    def __init__(self, pc_width: int) -> None:
-        super().__init__(
-            {
-                "control": Control,
-                "bad": unsigned(1),
-                "interrupted": unsigned(1),
-                "subtract": unsigned(1),
-                "word": unsigned(25),
-                "a": unsigned(32),
-                "b": unsigned(32),
-                "data": unsigned(32),
-                "pc": unsigned(pc_width),
-                "predicted": unsigned(1),
-                "target": signed(TARGET_BITS),
-                "bad_target": unsigned(1),
-            }
-        )
+__all__ = ["Execute", "Fault"]
 
 
 class Execute(wiring.Component):
@@ -176,7 +133,9 @@ class Execute(wiring.Component):
         c = x.control
 
         m.submodules.alu = alu = Alu()
-        m.submodules.aligner = aligner = Aligner()
+        m.submodules.memory = memory = LoadStore(
+            address_width=self._width, window_width=self._window_width, base=self._base
+        )
         m.submodules.traps = traps = TrapUnit(
             address_width=self._width, base=self._base, multiply=self._multiply
         )
@@ -195,26 +154,30 @@ class Execute(wiring.Component):
         ]
         settled = self._tensor(m, x, active)
         first_over, slow_result = self._slow(m, x, first, settled, traps)
-        bad_address = self._memory(m, x, aligner, address)
-        in_window = address[_WINDOW_BIT]
-        remote = active & second & (c.load | c.store) & in_window
-        answered = self._window(m, x, remote & ~bad_address, second, address, aligner)
-        stored = Mux(in_window, answered, self.write.ready)
-        loaded = active & second & c.load & (~in_window | answered)
+        m.d.comb += [
+            memory.control.eq(c),
+            memory.funct3.eq(funct3),
+            memory.value.eq(x.data),
+            memory.address.eq(address),
+            memory.second.eq(second),
+            memory.active.eq(active),
+            memory.data.eq(self.data),
+            self.storing.eq(second & c.store),
+        ]
+        wiring.connect(m, memory.write, wiring.flipped(self.write))
+        wiring.connect(m, memory.window, wiring.flipped(self.window))
         bad_jump = x.bad_target & (c.jal | (c.branch & taken))
         fault = Signal()
         m.d.comb += fault.eq(
             valid
             & ~self.redirect.valid
             & ~trapping
-            & (x.bad | bad_jump | (second & bad_address) | (first & traps.bad))
+            & (x.bad | bad_jump | (second & memory.refused) | (first & traps.bad))
         )
-        entering = self._trap(m, x, traps, address, fault, trapping, first, second, aligner)
+        entering = self._trap(m, x, traps, address, fault, trapping, first, memory)
 
         m.d.comb += [
-            complete.eq(
-                finishing | (self.storing & stored) | (~c.several & (~c.tensor | self.tensor.ready))
-            ),
+            complete.eq(finishing | memory.stored | (~c.several & (~c.tensor | self.tensor.ready))),
             self.issue.ready.eq(~valid | complete | self.redirect.valid),
             # Of instructions that write, these can trap after decode.
             self.write_back.valid.eq(
@@ -230,14 +193,11 @@ class Execute(wiring.Component):
             self.write_back.register.eq(x.word[0:5]),
             self.write_back.data.eq(
                 # `slow` and `loaded` are 0 but in the phase in which they are the result.
-                (_only(c.sum, alu.sum) | alu.bits | (slow | aligner.loaded))
-                | (alu.less & c.compare)
+                (_only(c.sum, alu.sum) | alu.bits | (slow | memory.result)) | (alu.less & c.compare)
             ),
             # Loose, for speed: reading for a load that is dropped does no harm.
             self.steal.valid.eq(valid & c.load & ~second & ~third & ~self.redirect.valid),
             self.steal.address.eq(alu.sum[2:]),
-            self.write.valid.eq(active & second & c.store & ~bad_address & ~in_window),
-            self.storing.eq(second & c.store),
             self.done.eq(active & c.tdone),
             self.waits.eq(active & c.twait),
             self.exit_code.eq(x.a),
@@ -245,20 +205,16 @@ class Execute(wiring.Component):
         # A jump that leaves the memory is complete when what it finds there traps.
         leaves = (c.jal | c.branch | c.jalr) & ~Mux(c.jalr, address[1], x.target[1])
         retire = active & complete & (~fault | leaves)
-        self._tap(m, x, aligner, address, slow, retire, fault, taken, entering)
+        self._tap(m, x, memory, address, slow, retire, fault, taken, entering)
         begins = first & c.several & first_over
-        stays = (second & c.store) | (remote & ~answered)
+        stays = (second & c.store) | memory.asks
         m.d.sync += [
             self.retired.eq(retire),
             slow.eq(_only(first, slow_result) | _only(traps.done, traps.data)),
-            aligner.word.eq(
-                _only(loaded & ~in_window, self.data)
-                | _only(loaded & in_window, self.window.response.data)
-            ),
             second.eq(active & ~complete & ((begins & ~traps.bad) | stays)),
-            third.eq(loaded),
+            third.eq(memory.loaded),
             # The last phase of what does not complete in the one in which it can be known.
-            finishing.eq(loaded | (begins & ~traps.bad & ~(c.load | c.store))),
+            finishing.eq(memory.loaded | (begins & ~traps.bad & ~(c.load | c.store))),
         ]
         with m.If(~second & ~trapping):
             m.d.sync += address.eq(alu.sum)
@@ -278,8 +234,7 @@ class Execute(wiring.Component):
         fault: Signal,
         trapping: Signal,
         first: Signal,
-        second: Signal,
-        aligner: Aligner,
+        memory: LoadStore,
     ) -> Signal:
         """Join the unit; note why an instruction traps; return when to enter the handler."""
         c = x.control
@@ -306,36 +261,14 @@ class Execute(wiring.Component):
             self.stop.eq(traps.stop),
             self.fault.eq(traps.fault),
         ]
-        cause = Signal(TrapLayout(len(x.pc)))
-        m.d.comb += traps.cause.eq(cause)
-        access = c.load | c.store
-        with m.If(~trapping):
-            m.d.sync += [
-                cause.interrupt.eq(x.interrupted),
-                cause.pc.eq(x.pc),
-                cause.target.eq(x.target),
-                cause.from_pc.eq(x.pc[-1] & ~x.interrupted),
-                cause.from_address.eq(~x.bad & (access | c.jalr)),
-                cause.from_target.eq(~x.bad & (c.branch | c.jal)),
-                cause.jump.eq(
-                    ~x.bad & ((c.jalr & ~address[1]) | ((c.branch | c.jal) & ~x.target[1]))
-                ),
-            ]
-            with m.If(x.interrupted):
-                m.d.sync += cause.code.eq(INTERRUPT & 15)
-            with m.Elif(x.bad & x.pc[-1]):
-                m.d.sync += cause.code.eq(Trap.FETCH_FAULT)
-            with m.Elif((x.bad & c.illegal) | (~x.bad & c.csr)):
-                m.d.sync += cause.code.eq(Trap.ILLEGAL_INSTRUCTION)
-            with m.Elif(x.bad & c.ecall):
-                m.d.sync += cause.code.eq(Trap.ENVIRONMENT_CALL)
-            with m.Elif(x.bad):
-                m.d.sync += cause.code.eq(Trap.BREAKPOINT)
-            with m.Elif(access):
-                m.d.sync += cause.code.eq(Cat(~aligner.misaligned, c.store, 1))
-            with m.Else():
-                misaligned = Mux(c.jalr, address[1], x.target[1])
-                m.d.sync += cause.code.eq(~misaligned)
+        m.submodules.cause = cause = TrapCause(pc_width=len(x.pc))
+        m.d.comb += [
+            cause.x.eq(x),
+            cause.address.eq(address),
+            cause.misaligned.eq(memory.misaligned),
+            cause.hold.eq(trapping),
+            traps.cause.eq(cause.cause),
+        ]
         return entering
 
     def _tensor(self, m: Module, x: data.View, active: Signal) -> Signal:
@@ -348,7 +281,7 @@ class Execute(wiring.Component):
             self.tensor.payload.rs2_field.eq(x.word[13:18]),
             self.tensor.payload.a.eq(x.a),
             self.tensor.payload.b.eq(
-                Mux(x.word[5:8] == Funct3.TPUSH, Cat(x.pc, x.b[len(x.pc) :]), x.b)
+                Mux(x.word[5:8] == Funct3.TPUSH, Cat(self.pc, x.b[PC_BITS:]), x.b)
             ),
             self.pc.eq(x.pc),
         ]
@@ -402,58 +335,6 @@ class Execute(wiring.Component):
             result = result | _only(c.muldiv, muldiv.result)
         return over, result
 
-    def _memory(self, m: Module, x: data.View, aligner: Aligner, address: Signal) -> Signal:
-        """Join the aligner to the memory; return whether `address` is refused."""
-        c = x.control
-        m.d.comb += [
-            aligner.offset.eq(address[:2]),
-            aligner.size.eq(x.word[5:7]),
-            aligner.zero_extend.eq(x.word[7]),
-            aligner.data.eq(x.data),
-            self.write.payload.address.eq(address[2:]),
-            self.write.payload.data.eq(aligner.bytes),
-            self.write.payload.mask.eq(aligner.mask),
-        ]
-        program, window = self._width + 2, self._window_width + 2
-        no_code = address[program:] != self._base >> program
-        # A bit of their own tells the memories apart.
-        both = max(program, window)
-        in_window = address[_WINDOW_BIT]
-        no_data = (
-            (address[both:] != Mux(in_window, WINDOW_BASE >> both, self._base >> both))
-            | (in_window & address[window:both].any())
-            | (~in_window & address[program:both].any())
-        )
-        return Mux(
-            c.jalr, no_code | address[1], (c.load | c.store) & (no_data | aligner.misaligned)
-        )
-
-    def _window(
-        self,
-        m: Module,
-        x: data.View,
-        access: Signal,
-        second: Signal,
-        address: Signal,
-        aligner: Aligner,
-    ) -> Signal:
-        """Ask the window once for each access; return whether it answers in this cycle."""
-        request = self.window.request
-        asked = Signal()
-        # An answer to a program that was stopped comes before the next request is taken.
-        with m.If(request.valid & request.ready):
-            m.d.sync += asked.eq(1)
-        with m.Elif(~second | self.window.response.valid):
-            m.d.sync += asked.eq(0)
-        m.d.comb += [
-            request.valid.eq(access & ~asked),
-            request.payload.write.eq(x.control.store),
-            request.payload.address.eq(address[2:]),
-            request.payload.data.eq(aligner.bytes),
-            request.payload.mask.eq(aligner.mask),
-        ]
-        return asked & self.window.response.valid
-
     def _redirect(
         self,
         m: Module,
@@ -496,7 +377,7 @@ class Execute(wiring.Component):
         self,
         m: Module,
         x: data.View,
-        aligner: Aligner,
+        memory: LoadStore,
         address: Signal,
         slow: Signal,
         retire: Signal,
@@ -517,9 +398,9 @@ class Execute(wiring.Component):
             tap.load.eq(c.load),
             tap.store.eq(c.store),
             tap.address.eq(address),
-            tap.mask.eq(aligner.mask),
-            tap.loaded.eq(aligner.word),
-            tap.stored.eq(aligner.bytes),
+            tap.mask.eq(memory.mask),
+            tap.loaded.eq(memory.word),
+            tap.stored.eq(memory.bytes),
         ]
         with m.If(c.jalr):
             m.d.comb += tap.next.eq(Cat(0, address[1:]))

@@ -86,8 +86,8 @@ class LinkCore(wiring.Component):
             shape=32, depth=MAX_WORDS, init=[], attrs={"no_rw_check": 1}
         )
         write, read = buffer.write_port(), buffer.read_port()
-        self._request = Signal(_Request)
-        self._address = Signal(32)
+        self._request = Signal(_Request, reset_less=True)
+        self._address = Signal(32, reset_less=True)
         # Counts words as they come, as they are done, and as they leave.
         self._position = Signal(range(2 * MAX_WORDS))
         self._final = Signal()
@@ -96,13 +96,16 @@ class LinkCore(wiring.Component):
         self._repeated = Signal()
         self._timer = Signal(self._patience_bits)
         self._expired = Signal()
+        self._written = Signal()
         m.d.comb += [
             self._final.eq(self._position == self._request.words_less_one + _FIRST),
             self._expired.eq(self._timer.all()),
             write.addr.eq(self._position),
-            write.data.eq(self.word.data),
+            write.data.eq(Mux(self.busy, self.access.result, self.word.data)),
             read.addr.eq(self._position),
             self.busy.eq(1),
+            self.answer.payload.data.eq(read.data),
+            *self._describe_access(read),
         ]
         m.d.sync += self._timer.eq(self._timer + 1)
         with m.FSM():
@@ -117,16 +120,30 @@ class LinkCore(wiring.Component):
                 # The buffer answers a cycle after its address.
                 m.next = "access"
             with m.State("access"):
-                self._access(m, write, read)
+                self._access(m, write)
             with m.State("header"):
                 self._send_header(m)
             with m.State("address"):
                 self._send_address(m)
             with m.State("payload"):
-                self._send_payload(m, read)
+                self._send_payload(m)
             with m.State("gap"):
                 m.next = "payload"
         return m
+
+    def _describe_access(self, read: ReadPort) -> list:
+        """Return what every access is like; only its `valid` depends on the state."""
+        request, command, access = self._request, self._request.command, self.access
+        all_bytes = Const(0b1111, 4)
+        first = Mux(self._position == _FIRST, request.strobes[:4], all_bytes)
+        return [
+            access.registers.eq(command.registers),
+            access.write.eq(command.write & ~self._written),
+            access.address.eq(self._address | (self._written << 2)),
+            access.data.eq(read.data),
+            access.strobe.eq(first & Mux(self._final, request.strobes[4:], all_bytes)),
+            access.give_up.eq(self._expired),
+        ]
 
     def _receive(self, m: Module, write: WritePort) -> None:
         """Keep a packet's words; the CRC, one more than the buffer holds, stays out of it."""
@@ -187,23 +204,11 @@ class LinkCore(wiring.Component):
             m.d.sync += self._status.eq(LinkStatus.PENDING)
             m.next = "header"
 
-    def _access(self, m: Module, write: WritePort, read: ReadPort) -> None:
+    def _access(self, m: Module, write: WritePort) -> None:
         """Do one word, in one access or (READ_INDEXED) two."""
-        request, command, access = self._request, self._request.command, self.access
-        position, indexed, written = self._position, Signal(), Signal()
-        all_bytes = Const(0b1111, 4)
-        first = Mux(position == _FIRST, request.strobes[:4], all_bytes)
-        m.d.comb += [
-            indexed.eq(command.read & command.write),
-            access.valid.eq(1),
-            access.registers.eq(command.registers),
-            access.write.eq(command.write & ~written),
-            access.address.eq(self._address | (written << 2)),
-            access.data.eq(read.data),
-            access.strobe.eq(first & Mux(self._final, request.strobes[4:], all_bytes)),
-            access.give_up.eq(self._expired),
-            write.data.eq(access.result),
-        ]
+        command, access, position = self._request.command, self.access, self._position
+        indexed, written = command.read & command.write, self._written
+        m.d.comb += access.valid.eq(1)
         with m.If(access.done):
             m.d.sync += [self._timer.eq(0), written.eq(0), self._status.eq(access.status)]
             with m.If(access.status != LinkStatus.OK):
@@ -246,11 +251,10 @@ class LinkCore(wiring.Component):
                 m.d.sync += self._position.eq(0)
                 m.next = "receive"
 
-    def _send_payload(self, m: Module, read: ReadPort) -> None:
+    def _send_payload(self, m: Module) -> None:
         answer, position = self.answer, self._position
         m.d.comb += [
             answer.valid.eq(1),
-            answer.payload.data.eq(read.data),
             answer.payload.last.eq(self._final),
         ]
         with m.If(self._greets()), m.Switch(position[:3]):

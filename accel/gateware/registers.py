@@ -72,7 +72,7 @@ class RegisterFile(wiring.Component):
         ]
         last = Signal(Result())
         # Signals with this attribute stay where they are: what comes late meets few lookup tables.
-        invert = Signal()
+        invert = Signal(attrs={"keep": 1})
         m.d.comb += invert.eq(self.invert)
         with m.If(self.take):
             m.d.sync += last.eq(result)

@@ -36,8 +36,8 @@ class BankState(wiring.Component):
     row : Out(row_bits)
         The one that is open.
     can_precharge : Out(1)
-        A PRECHARGE may be decided: tRAS and tWR are over, no data is cut off. Not while `read` or
-        `write` is high.
+        A PRECHARGE may be decided in the next cycle: tRAS and tWR are over then, no data is cut
+        off. Not while `read` or `write` is high.
     can_access : Out(1)
         A READ or WRITE may be decided: a row is open, and tRCD is over. A register.
     """
@@ -63,11 +63,12 @@ class BankState(wiring.Component):
         m = Module()
         timing = self._timing
         # A counter is set to one less than the distance of two commands and is 0 when the second
-        # may come. A word written last is burst - 1 cycles behind its command, and a column command
-        # is told a cycle late.
-        after_read = max(self._burst - 2, 0)
-        after_write = self._burst - 1 + timing.wr - 2
-        until_precharge = Signal(range(max(timing.ras, after_write, after_read) + 1))
+        # may come. A word written last is burst - 1 cycles behind its command; a column command is
+        # told a cycle late, and can_precharge tells of the next cycle.
+        after_activate = max(timing.ras - 2, 0)
+        after_read = max(self._burst - 3, 0)
+        after_write = max(self._burst - 1 + timing.wr - 3, 0)
+        until_precharge = Signal(range(max(after_activate, after_write, after_read) + 1))
         until_access = Signal(range(timing.rcd + 1))
         m.d.comb += self.can_precharge.eq((until_precharge == 0) & ~self.read & ~self.write)
         _count_down(m, until_precharge)
@@ -81,7 +82,7 @@ class BankState(wiring.Component):
                 self.can_access.eq(timing.rcd == 1),
                 self.row.eq(self.row_in),
                 until_access.eq(timing.rcd - 1),
-                until_precharge.eq(timing.ras - 1),
+                until_precharge.eq(after_activate),
             ]
         with m.If(self.read & (until_precharge < after_read + 1)):
             m.d.sync += until_precharge.eq(after_read)

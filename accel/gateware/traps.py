@@ -6,10 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from accel.gateware.csrfile import FIXED_ROWS, ROWS, ZERO_ROW, CsrFile
 from accel.gateware.fetch import TARGET_BITS
+from accel.gateware.trapcause import TrapLayout
 from accel.regmap import Cause
 from accel.riscv import CAUSES, CSRS, Csr
 
-__all__ = ["Fault", "TrapLayout", "TrapUnit"]
+__all__ = ["Fault", "TrapUnit"]
+
 
 class _State(enum.Enum):
     """What the unit does in a cycle; PC to ENTER are a trap's."""
@@ -42,40 +44,6 @@ class Fault(data.Struct):
     cause: Cause
     address: unsigned(32)
     pc: unsigned(32)
-
-
-class TrapLayout(data.StructLayout):
-    """Why execution stopped, held from the cycle after it.
-
-    Parameters
-    ----------
-    pc_width : int
-        Bits of a word address, and one more.
-
-    Members
-    -------
-    interrupt : 1 bit; for the interrupt, else `code`
-    code : Trap
-    pc : the instruction's word address
-    target : of JAL and branches, as in FetchedLayout
-    from_target, from_address : 1 bit; the address that trapped is `target`, or the unit's `value`
-    from_pc : 1 bit; it is `pc`
-    jump : 1 bit; mepc becomes that address too
-    """
-
-    def __init__(self, pc_width: int) -> None:
-        super().__init__(
-            {
-                "interrupt": unsigned(1),
-                "code": unsigned(4),
-                "pc": unsigned(pc_width),
-                "target": unsigned(TARGET_BITS),
-                "from_target": unsigned(1),
-                "from_address": unsigned(1),
-                "from_pc": unsigned(1),
-                "jump": unsigned(1),
-            }
-        )
 
 
 class TrapUnit(wiring.Component):

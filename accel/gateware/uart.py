@@ -117,7 +117,9 @@ class UartReceiver(wiring.Component):
                             received.payload.byte.eq(bits[2:]),
                             received.payload.error.eq(~high),
                         ]
-                        m.next = "break"
+                        m.next = "rest"
+                        with m.If(~high):
+                            m.next = "break"
         return m
 
 

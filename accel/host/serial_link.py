@@ -8,7 +8,7 @@ from accel.host.serial_packets import Answer, PacketReader, Request
 from accel.host.serial_transport import Transport
 from accel.protocol import MAX_WORDS, PROTOCOL_VERSION, Command, Greeting, LinkStatus
 
-__all__ = ["PATIENCE", "SerialLink"]
+__all__ = ["PATIENCE", "SerialLink", "payload_words"]
 
 PATIENCE = (1, 1, 2, 4, 8, 8)
 """How long each attempt waits for an answer, relative to the first one."""
@@ -31,6 +31,12 @@ _ADVICE = {
     LinkStatus.NO_ANSWER: "the board's bus does not answer: load the bitstream again",
     LinkStatus.NO_SESSION: "the board was reset meanwhile: run it again",
 }
+
+
+def payload_words(baud: int) -> int:
+    """Return the words of the longest payload that is a good idea at this rate."""
+    words = int(PACKET_SECONDS * baud / 10 / 4)
+    return min(max(words, SHORTEST_PAYLOAD_WORDS), MAX_WORDS)
 
 
 class SerialLink:
@@ -83,9 +89,8 @@ class SerialLink:
 
     @property
     def payload_words(self) -> int:
-        """Words of the longest payload that is a good idea at this rate."""
-        words = int(PACKET_SECONDS * self._baud / 10 / 4)
-        return min(max(words, SHORTEST_PAYLOAD_WORDS), MAX_WORDS)
+        """Words of the longest payload that is a good idea here."""
+        return payload_words(self._baud)
 
     def exchange(
         self,

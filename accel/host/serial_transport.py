@@ -114,9 +114,10 @@ class SerialTransport(Transport):
         end = self.now() + seconds
         try:
             while True:
-                first: bytes = self._serial.read(1)
-                if first:
-                    return first + self._serial.read(self._serial.in_waiting)
+                content: bytes = self._serial.read(1)
+                if content:
+                    content += self._serial.read(self._serial.in_waiting)
+                    return content
                 if self.now() >= end:
                     return b""
         except (self._error, OSError, TypeError) as error:

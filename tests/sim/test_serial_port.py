@@ -60,7 +60,8 @@ class Wire:
 
     def ask(self, sequence, command, address=0, **fields):
         request = Request(sequence=sequence, command=command, address=address, **fields)
-        (answer,) = self(request.to_bytes())
+        bits = 10 * (len(request.payload) + 4 * request.words)
+        (answer,) = self(request.to_bytes(), cycles=20_000 + 2 * BIT_CYCLES * bits)
         assert (answer.sequence, answer.command) == (sequence, command)
         return answer
 
@@ -94,6 +95,14 @@ def test_everything_without_faults(simulation):
     assert device.read_indexed(address("STAMP_INDEX"), values) == [3 * n + 1 for n in values]
     assert device.link.repeats == 0
     assert simulation.framing_errors == 0
+
+
+def test_the_longest_payload(wire):
+    content = bytes(range(256)) * 4
+    fields = {"address": BASE + 4, "words": MAX_WORDS}
+    answer = wire.ask(1, Command.WRITE_MEMORY, payload=content, **fields)
+    assert (answer.status, answer.address) == (LinkStatus.OK, BASE + 4 + 1024)
+    assert wire.ask(2, Command.READ_MEMORY, **fields).payload == content
 
 
 def test_wait_ends_with_the_interrupt(simulation):

@@ -1,0 +1,33 @@
+"""How long the controller's instructions take: accel/gateware/controller.py has the list."""
+
+__all__ = [
+    "EXTRA_CYCLES",
+    "MISPREDICTED_CYCLES",
+    "TRAP_CYCLES",
+    "WINDOW_LOAD_CYCLES",
+    "WINDOW_STORE_CYCLES",
+    "shift_cycles",
+]
+
+EXTRA_CYCLES = {
+    **dict.fromkeys(("tread", "twait", "wfi"), 1),
+    **dict.fromkeys(("mul", "mulh", "mulhsu", "mulhu"), 7),
+    **dict.fromkeys(("div", "divu", "rem", "remu"), 36),
+    **dict.fromkeys(("lb", "lh", "lw", "lbu", "lhu"), 2),
+    **dict.fromkeys(("sb", "sh", "sw"), 1),
+    "jal": 1,
+    "jalr": 4,
+    "fence.i": 3,
+    **dict.fromkeys(("csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci", "mret"), 12),
+}
+"""Cycles past the first, by mnemonic; those of branches and shifts depend on more."""
+
+TRAP_CYCLES = 17
+MISPREDICTED_CYCLES = 3
+WINDOW_LOAD_CYCLES, WINDOW_STORE_CYCLES = 5, 6
+"""Cycles that loads and stores take longer in the window, as in accel/gateware/window.py."""
+
+
+def shift_cycles(amount: int) -> int:
+    """Return the cycles past the first of a shift."""
+    return 2 + (amount >> 3) + (amount & 7)
