@@ -72,9 +72,14 @@ def block(proof: Proof) -> str:
     return "".join((PROPERTIES / file).read_text() for file in proof.files.split())
 
 
+def properties_within(proof: Proof) -> str:
+    """Return what goes into modules inside the unit."""
+    return "".join((PROPERTIES / file).read_text() for file in proof.within.values())
+
+
 def properties(proof: Proof, kind: str = "assert") -> list[str]:
     """Return the names of a proof's properties, in the order of its file."""
-    text = block(proof)
+    text = block(proof) + properties_within(proof)
     for name in re.findall(r"^`ifdef (\w+)", text, re.M):
         if name not in proof.defines:
             text = re.sub(rf"^`ifdef {name}$.*?^`endif$", "", text, flags=re.M | re.S)
@@ -85,7 +90,24 @@ def insert(netlist: str, text: str, defines: Mapping[str, int | str]) -> str:
     """Return a netlist with `text` at the end of its first module, the top."""
     head, end, rest = netlist.partition("\nendmodule")
     values = "".join(f"`define {name} {value}\n" for name, value in defines.items())
+    # A name that the netlist does not have (any more) must not be a free wire.
+    values += "`default_nettype none\n"
     return f"{values}{head}\n{text}{end}{rest}"
+
+
+def insert_within(netlist: str, module: str, text: str) -> str:
+    """Return a netlist with `text` at the end of the module of this name.
+
+    Raises
+    ------
+    FormalError
+        When there is none.
+    """
+    head, start, rest = netlist.partition(f"\nmodule {module}(")
+    if not start:
+        raise FormalError(f"no module {module} in the netlist: adapt formal_proofs.py")
+    body, end, rest = rest.partition("\nendmodule")
+    return f"{head}{start}{body}\n{text}{end}{rest}"
 
 
 def assume_contract(netlist: str, module: str, text: str) -> str:
@@ -172,6 +194,8 @@ def run(proof: Proof, mode: str, seed: Seed | None = None, number: int = 0) -> O
     netlist = emit(proof, seed, directory)
     for module, file in proof.contracts.items():
         netlist = assume_contract(netlist, module, (PROPERTIES / file).read_text())
+    for module, file in proof.within.items():
+        netlist = insert_within(netlist, module, (PROPERTIES / file).read_text())
     text = re.sub(r"PORT\((\w+)\)", r"\1", block(proof))
     netlist = insert(netlist, text, proof.defines)
     (directory / "dut.sv").write_text(netlist)

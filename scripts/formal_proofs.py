@@ -55,6 +55,8 @@ class Proof:
     proven : bool
         By induction.
     seeds : tuple of Seed
+    within : mapping of str to str
+        Modules inside the unit, and the file with properties of their own.
     cut : tuple of str
         Modules whose outputs are left free.
     contracts : mapping of str to str
@@ -73,6 +75,7 @@ class Proof:
     seeds: tuple[Seed, ...]
     proven: bool = True
     reach: int = 0
+    within: Mapping[str, str] = field(default_factory=dict)
     cut: tuple[str, ...] = ()
     contracts: Mapping[str, str] = field(default_factory=dict)
     defines: Mapping[str, int | str] = field(default_factory=dict)
@@ -192,16 +195,28 @@ PROOFS = (
     ),
     Proof(
         "dispatch",
-        "Dispatcher: every operation once, to the queue of its engine, as it was",
+        "Dispatcher: every operation once, to the queue of its engine, as it was, none overwritten",
         Dispatcher,
         "dispatch.sv",
         5,
         (
             Seed(
+                "one behind the other without room",
+                "dispatch.py",
+                "self.operation.ready.eq(roomy)",
+                "self.operation.ready.eq(1)",
+            ),
+            Seed(
+                "room of another engine",
+                "dispatch.py",
+                "coming = self.operation.payload.funct7[5:7]",
+                "coming = held.funct7[5:7]",
+            ),
+            Seed(
                 "taken while the queue is full",
                 "dispatch.py",
-                "ready.eq(~valid | queue_ready)",
-                "ready.eq(1)",
+                "m.Elif(leaves | ~valid)",
+                "m.Else()",
             ),
             Seed(
                 "masks in the wrong order",
@@ -326,7 +341,7 @@ PROOFS = (
             Seed(
                 "the window's end is not looked at",
                 "burst.py",
-                "| (burst_end[_GRANULE_BITS:] > self.window.limit[_GRANULE_BITS:])",
+                "| Mux(final, past(end_beat), past(Const(full, _BLOCK_BITS)))",
                 "",
             ),
             Seed(
@@ -335,7 +350,13 @@ PROOFS = (
                 "final.eq(blocks_left == 0)",
                 "final.eq(blocks_left <= 1)",
             ),
-            Seed("a burst too many", "burst.py", "                & outstanding.w_rdy\n", ""),
+            Seed(
+                "another row comes after a burst was refused",
+                "burst.py",
+                "row_valid.eq(~final | outside)",
+                "row_valid.eq(~final)",
+            ),
+            Seed("a burst too many", "burst.py", "                & outstanding.input.ready\n", ""),
             Seed(
                 "a burst changes while it waits",
                 "burst.py",
@@ -344,6 +365,7 @@ PROOFS = (
             ),
         ),
         reach=8,
+        within={"dut_outstanding": "fifo_flags.sv"},
         defines={"BUS_BYTES": 8, "IN_FLIGHT": 2, "GRANULE": (WINDOW_BYTES - 1).bit_length()},
     ),
     Proof(
@@ -364,8 +386,14 @@ PROOFS = (
             Seed(
                 "the engine's last command is not waited for",
                 "queue.py",
-                " & ~(own & self.command.valid)",
+                " & ~(own & offered)",
                 "",
+            ),
+            Seed(
+                "a command that a halt hides is not waited for",
+                "queue.py",
+                "~(own & offered)",
+                "~(own & self.command.valid)",
             ),
             Seed("a push goes twice", "queue.py", "granted.eq(~pushes & Mux(", "granted.eq(Mux("),
             Seed(
@@ -373,6 +401,18 @@ PROOFS = (
                 "queue.py",
                 "            with m.If(output_free):\n",
                 "            with m.If(~self.illegal):\n",
+            ),
+            Seed(
+                "room is told for one entry",
+                "queue.py",
+                "fifo.level < self._depth - 1",
+                "fifo.level < self._depth",
+            ),
+            Seed(
+                "a push goes while halted",
+                "queue.py",
+                "frozen.eq(broken | self.halt)",
+                "frozen.eq(broken)",
             ),
             Seed("what does not fit is not seen", "queue.py", "(total[-1] != total[-2]) | ", ""),
         ),
@@ -389,8 +429,14 @@ PROOFS = (
             Seed(
                 "the vector engine is not held back",
                 "scratchpad.py",
-                "m.d.comb += client.request.ready.eq(~blocked)",
-                "m.d.comb += client.request.ready.eq(~blocked | (client is self.vector))",
+                "ready = Const(1) if first else",
+                "ready = Const(1) if first or client is self.vector else",
+            ),
+            Seed(
+                "banks in use are told without the vector engine's",
+                "scratchpad.py",
+                "last.eq(used)",
+                "last.eq(clients[0].request.valid)",
             ),
             Seed(
                 "an answer from the wrong bank", "scratchpad.py", "bank_q.eq(bank)", "bank_q.eq(0)"
@@ -409,15 +455,15 @@ PROOFS = (
         "TrapUnit: the contract that the proofs of the core assume",
         lambda: TrapUnit(address_width=8, base=0, multiply=False),
         "trap_unit.sv trap_requests.sv",
-        46,
+        36,
         (
             Seed(
                 "mtvec keeps its low bits",
-                "traps.py",
-                "row.matches(_ROWS[Csr.MTVEC], _ROWS[Csr.MEPC])",
-                "row.matches(_ROWS[Csr.MEPC])",
+                "csrfile.py",
+                "row.matches(ROWS[Csr.MTVEC], ROWS[Csr.MEPC])",
+                "row.matches(ROWS[Csr.MEPC])",
             ),
-            Seed("served at any time", "traps.py", "m.If(ready & self.mret)", "m.If(ready)"),
+            Seed("served at any time", "traps.py", "with m.If(mret)", "with m.If(~trap)"),
         ),
         proven=False,
         defines={"CONTRACT": "assert"},
@@ -431,15 +477,27 @@ PROOFS = (
         (
             Seed(
                 "no forwarding",
-                "controller.py",
-                "Mux(result.forward & (result.register == number), result.data, read.data)",
-                "read.data",
+                "registers.py",
+                "is_result.eq(result.forward &",
+                "is_result.eq(0 &",
+            ),
+            Seed(
+                "no forwarding past the memory",
+                "registers.py",
+                "is_last.eq(last.valid &",
+                "is_last.eq(0 &",
+            ),
+            Seed(
+                "a register is read while nothing is taken",
+                "registers.py",
+                "read.en.eq(self.take)",
+                "read.en.eq(1)",
             ),
             Seed(
                 "one operand is another register",
                 "controller.py",
-                "register(fetched.word[15:20]), register",
-                "register(fetched.word[16:21]), register",
+                "registers.coming[port].eq(fetch.data[field])",
+                "registers.coming[port].eq(fetch.data[16:21])",
             ),
         ),
         proven=False,
@@ -452,7 +510,7 @@ PROOFS = (
         "core: every instruction stands where the one before it said, in order",
         _core,
         "core.sv core_order.sv",
-        18,
+        16,
         (
             Seed(
                 "a wrong prediction is followed",
@@ -463,10 +521,21 @@ PROOFS = (
             Seed(
                 "what is behind a jump stays",
                 "fetch.py",
-                "m.If(~self.enable | self.redirect.valid | jump)",
-                "m.If(~self.enable | self.redirect.valid)",
+                "self.redirect.valid | (follows & self.instruction.ready))",
+                "self.redirect.valid)",
             ),
-            Seed("a word is fetched too many", "fetch.py", "arriving) <= 1", "arriving) <= 2"),
+            Seed(
+                "a word that the decoder has not taken is lost",
+                "fetch.py",
+                "~(arriving | follows))",
+                "~follows)",
+            ),
+            Seed(
+                "a word in whose place a load read is not read again",
+                "fetch.py",
+                "again.eq(again | (arriving & ~self.take))",
+                "again.eq(again)",
+            ),
         ),
         proven=False,
         cut=("dut_memory",),
@@ -488,9 +557,9 @@ PROOFS = (
             ),
             Seed(
                 "a misaligned target is taken",
-                "execute.py",
-                "bad_target = x.target[1] | x.target",
-                "bad_target = x.target",
+                "controller.py",
+                "fetched.target[1] | fetched.target",
+                "fetched.target",
             ),
             Seed(
                 "BLTU compares signed numbers",
@@ -503,28 +572,6 @@ PROOFS = (
                 "execute.py",
                 "(x.pc + 1)[: self._width + 1]",
                 "x.pc[: self._width + 1]",
-            ),
-        ),
-        proven=False,
-        cut=("dut_memory",),
-        contracts={"dut_execute_traps": "trap_unit.sv"},
-        defines={"CONTRACT": "assume"},
-    ),
-    Proof(
-        "core-result",
-        "core: results of all computing instructions",
-        _core,
-        "core.sv core_results.sv",
-        14,
-        (
-            Seed(
-                "SRA is SRL",
-                "execute.py",
-                "shifter.arithmetic.eq(x.word[23])",
-                "shifter.arithmetic.eq(0)",
-            ),
-            Seed(
-                "every result holds the sum", "execute.py", "_only(c.sum, alu.sum) |", "alu.sum |"
             ),
         ),
         proven=False,
@@ -547,15 +594,15 @@ PROOFS = (
             ),
             Seed(
                 "misaligned accesses are done",
-                "execute.py",
-                "(c.load | c.store) & (no_data | aligner.misaligned)",
+                "loadstore.py",
+                "(c.load | c.store) & (no_data | self.misaligned)",
                 "(c.load | c.store) & no_data",
             ),
             Seed(
                 "an access outside the memories is done",
-                "execute.py",
-                "(c.load | c.store) & (no_data | aligner.misaligned)",
-                "(c.load | c.store) & aligner.misaligned",
+                "loadstore.py",
+                "(c.load | c.store) & (no_data | self.misaligned)",
+                "(c.load | c.store) & self.misaligned",
             ),
         ),
         proven=False,

@@ -269,7 +269,7 @@ def goals(data: Measurements) -> str:
     firsts = ("resnet8_cifar10", "kws_dscnn", "person_detect")
     add("first layers of resnet8, kws, person_detect", ">= 50 %",
         [data.report(n)["layers"][0]["utilization"] for n in firsts])  # fmt: skip
-    add("first layer of vww (8 outputs on 16 columns)", "42 % at most",
+    add("first layer of vww (8 outputs on 16 columns: 42 % for one pixel at a time)", ">= 50 %",
         [data.report("vww_mobilenetv1_96")["layers"][0]["utilization"]])  # fmt: skip
     losses = {
         n: data.report(n, latency=100)["cycles"] / data.report(n)["cycles"] - 1 for n in data.paths

@@ -6,7 +6,6 @@ __all__ = [
     "TRAP_CYCLES",
     "WINDOW_LOAD_CYCLES",
     "WINDOW_STORE_CYCLES",
-    "shift_cycles",
 ]
 
 EXTRA_CYCLES = {
@@ -15,19 +14,15 @@ EXTRA_CYCLES = {
     **dict.fromkeys(("div", "divu", "rem", "remu"), 36),
     **dict.fromkeys(("lb", "lh", "lw", "lbu", "lhu"), 2),
     **dict.fromkeys(("sb", "sh", "sw"), 1),
+    **dict.fromkeys(("sll", "srl", "sra", "slli", "srli", "srai"), 2),
     "jal": 1,
     "jalr": 4,
     "fence.i": 3,
     **dict.fromkeys(("csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci", "mret"), 12),
 }
-"""Cycles past the first, by mnemonic; those of branches and shifts depend on more."""
+"""Cycles past the first, by mnemonic; those of branches depend on more."""
 
 TRAP_CYCLES = 17
 MISPREDICTED_CYCLES = 3
 WINDOW_LOAD_CYCLES, WINDOW_STORE_CYCLES = 5, 6
 """Cycles that loads and stores take longer in the window, as in accel/gateware/window.py."""
-
-
-def shift_cycles(amount: int) -> int:
-    """Return the cycles past the first of a shift."""
-    return 2 + (amount >> 3) + (amount & 7)

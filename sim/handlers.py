@@ -17,7 +17,6 @@ from sim.cycles import (
     MISPREDICTED_CYCLES,
     WINDOW_LOAD_CYCLES,
     WINDOW_STORE_CYCLES,
-    shift_cycles,
 )
 from sim.port import CorePort
 from sim.traps import Trapped
@@ -29,8 +28,6 @@ SCRAP = 32
 
 Handler = Callable[[], int]
 """Executes an instruction and returns the next word's index."""
-
-SHIFTS = ("sll", "srl", "sra")
 
 
 class Handlers(ABC):
@@ -123,8 +120,6 @@ class Handlers(ABC):
                 return self._return
             case "wfi":
                 return lambda: self._following(pc)
-        if name in SHIFTS:
-            return self._shift(OPERATORS[name], rd, v["rs1"], v["rs2"], pc)
         if "rs2" in v:
             return self._operate(OPERATORS[name], rd, v["rs1"], v["rs2"], pc)
         operand = v.get("imm", v.get("shamt", 0)) & MASK
@@ -143,16 +138,6 @@ class Handlers(ABC):
 
         def run() -> int:
             x[rd] = value
-            return following
-
-        return run
-
-    def _shift(self, op: Operator, rd: int, rs1: int, rs2: int, pc: int) -> Handler:
-        x, following, extra = self.x, self._following(pc), self._extra
-
-        def run() -> int:
-            extra[0] += shift_cycles(x[rs2] & 31)
-            x[rd] = op(x[rs1], x[rs2])
             return following
 
         return run

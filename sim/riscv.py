@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from accel.isa import StatusWord
 from accel.riscv import INTERRUPT, Trap, decode
-from sim.cycles import EXTRA_CYCLES, TRAP_CYCLES, shift_cycles
+from sim.cycles import EXTRA_CYCLES, TRAP_CYCLES
 from sim.errors import ProgramError
 from sim.handlers import SCRAP, Handler, Handlers
 from sim.port import CorePort
@@ -192,8 +192,6 @@ class Core(Handlers):
         instruction, values = found
         handler = self._handler(instruction, values, pc)
         extra = EXTRA_CYCLES.get(instruction.name, 0)
-        if "shamt" in values:
-            extra = shift_cycles(values["shamt"])
         if values.get("word") == StatusWord.CYCLES:
             extra = EXTRA_CYCLES["csrrs"]
         if extra:

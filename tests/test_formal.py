@@ -27,6 +27,7 @@ def test_every_seed_can_be_sown_and_every_file_is_used(formal, tmp_path):
     names = [proof.name for proof in formal.PROOFS]
     assert len(names) == len(set(names))
     used = {file for proof in formal.PROOFS for file in proof.files.split()}
+    used |= {file for proof in formal.PROOFS for file in proof.within.values()}
     assert used == {path.name for path in (ROOT / "tests" / "formal").iterdir()}
 
 

@@ -1,6 +1,6 @@
 """The controller's adder, comparator, bitwise unit and shifter."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -63,22 +63,16 @@ class Alu(wiring.Component):
 
 
 class Shifter(wiring.Component):
-    """Serial shifter: eight bits or one in a cycle.
+    """32-bit barrel shifter with a register behind it; left shifts go through it reversed.
 
     Members
     -------
     start : In(1)
-        Take the operands; not again before `done`.
+        Take the operands.
     value : In(32), amount : In(5)
     right, arithmetic : In(1)
-        Must hold until `done`.
-    done : Out(1)
-        `result` is valid; high until the next `start`.
     result : Out(32)
-
-    Latency
-    -------
-    From `start` to `done`: 1 + amount // 8 + amount % 8 cycles.
+        One cycle after `start`; holds until the next one.
     """
 
     start: In(1)
@@ -86,34 +80,17 @@ class Shifter(wiring.Component):
     amount: In(5)
     right: In(1)
     arithmetic: In(1)
-    done: Out(1)
     result: Out(32)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        value, bits, bytes_ = self.result, Signal(3), Signal(2)
-        fill, large = self.arithmetic & value[31], bytes_.any()
-        to_right, to_left = Signal(), Signal()
-        right, left = Signal(32), Signal(32)
-        m.d.comb += [
-            self.done.eq(~large & ~bits.any()),
-            to_right.eq(self.right & ~self.start),
-            to_left.eq(~self.right & ~self.start),
-            right.eq(
-                Mux(large, Cat(value[8:], fill.replicate(8)), Cat(value[1:], fill))
-                & to_right.replicate(32)
-            ),
-            left.eq(
-                Mux(large, Cat(C(0, 8), value[:24]), Cat(C(0, 1), value[:31]))
-                & to_left.replicate(32)
-            ),
-        ]
-        with m.If(self.start | ~self.done):
-            m.d.sync += value.eq(right | left | (self.value & self.start.replicate(32)))
+        fill = self.arithmetic & self.value[31]
+        shifted = Mux(self.right, self.value, self.value[::-1])
+        for bit in range(5):
+            stage = Signal(32, name=f"stage{bit}")
+            moved = Cat(shifted[1 << bit :], fill.replicate(1 << bit))
+            m.d.comb += stage.eq(Mux(self.amount[bit], moved, shifted))
+            shifted = stage
         with m.If(self.start):
-            m.d.sync += Cat(bits, bytes_).eq(self.amount)
-        with m.Elif(large):
-            m.d.sync += bytes_.eq(bytes_ - 1)
-        with m.Elif(~self.done):
-            m.d.sync += bits.eq(bits - 1)
+            m.d.sync += self.result.eq(Mux(self.right, shifted, shifted[::-1]))
         return m

@@ -87,8 +87,8 @@ class Controller(wiring.Component):
     -------
     One cycle per instruction, but: taken backward branch and JAL 2; other taken branch, or a
     backward one not taken, 4; FENCE.I 4; JALR 5; load 3; store 2, more while the load engine writes
-    program memory; both longer by the window's time if they go there; shift by n 3 + n // 8 +
-    n % 8; TREAD IDLE, TWAIT and WFI 2, and what they wait; mul* 8, div* and rem* 37; tensor
+    program memory; both longer by the window's time if they go there; shift 3;
+    TREAD IDLE, TWAIT and WFI 2, and what they wait; mul* 8, div* and rem* 37; tensor
     operations until they are accepted; CSR instructions, TREAD CYCLES and MRET 12 to 18, traps 16
     to 22, up to 16 more at the start of a program.
     """

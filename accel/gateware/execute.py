@@ -303,7 +303,7 @@ class Execute(wiring.Component):
         m.submodules.shifter = shifter = Shifter()
         link = Cat(C(0, 2), (x.pc + 1)[: self._width + 1]) | self._base
         shifting = Signal()
-        m.d.sync += shifting.eq(first & c.shift & ~(shifting & shifter.done))
+        m.d.sync += shifting.eq(first & c.shift & ~shifting)
         m.d.comb += [
             shifter.start.eq(first & c.shift & ~shifting),
             shifter.value.eq(x.a),
@@ -313,7 +313,7 @@ class Execute(wiring.Component):
         ]
         engines_idle = settled & (self._idle | ~x.word[8:12]).all()
         over = (
-            (~c.shift | (shifting & shifter.done))
+            (~c.shift | shifting)
             & (~c.tread | settled)
             & (~c.twait | engines_idle)
             & (~c.wfi | traps.wake)

@@ -117,11 +117,11 @@ class CommandQueue(wiring.Component):
         # Whether the head is a push that may go, a cycle ahead: what it waits for comes from far
         # away. Nothing but its going takes away what has come, so after a push it begins anew.
         granted, pushes = Signal(), Signal()
+        offered = Signal()  # a command, which `halt` may hide
         entry = fifo.output.payload
-        next_granted = self._grants(entry, ready_mask) & fifo.output.valid
-        held_granted = self._grants(head, ready_mask) & head_valid
+        next_granted = self._grants(entry, ready_mask, offered) & fifo.output.valid
+        held_granted = self._grants(head, ready_mask, offered) & head_valid
         m.d.sync += granted.eq(~pushes & Mux(fifo.output.ready, next_granted, held_granted))
-        offered = Signal()
         output_free = Signal()
         # A register here: `halt` is everywhere, and the engine's ready comes late.
         frozen = Signal()
@@ -168,12 +168,12 @@ class CommandQueue(wiring.Component):
         ]
         return m
 
-    def _grants(self, entry: data.View, ready_mask: Signal) -> Value:
+    def _grants(self, entry: data.View, ready_mask: Signal, offered: Signal) -> Value:
         """Whether an entry is a push and has all that it waits for."""
         wait_mask = entry.a[0:4]
         own = wait_mask[int(self._command.engine)]
         # The self bit must see a command on offer as busy.
-        return entry.push & ((wait_mask & ~ready_mask) == 0) & ~(own & self.command.valid)
+        return entry.push & ((wait_mask & ~ready_mask) == 0) & ~(own & offered)
 
     def _write(self, m: Module, register: int, operand: Signal, add: Signal) -> Value:
         """Set a register or add to it; return whether the result does not fit."""

@@ -43,7 +43,7 @@ always @(posedge clk) begin
     next <= row_address >> BEAT << BEAT;
     row_end <= (row_address + row_span) >> BEAT << BEAT;
   end else if (issued) begin
-    busy <= {block, beat} != next >> BEAT || !\final ;
+    busy <= {block, beat} != next >> BEAT || !\final || outside;
     next <= (32'(block) + 1) << (BEAT + 8);
   end
   if (started && !$past(rst) && $past(issued)) begin
@@ -61,7 +61,9 @@ end
 always @* begin
   issues_of_a_row: assert (!issued || busy);
   row_at_work: assert (busy == row_valid);
-  if (busy) begin
+  // A row of which a burst is refused stays, and keeps others out.
+  if (refused) refused_row_stays: assert (busy && !rows_ready);
+  if (busy && !refused) begin
     next_is_right: assert (next == {block, beat, BEAT'(0)} && row_end % `BUS_BYTES == 0);
     rest_is_right: assert (
       blocks_left == row_end[31:BEAT + 8] - block && end_beat == row_end[BEAT +: 8]

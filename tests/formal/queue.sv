@@ -40,12 +40,13 @@ reg [3:0] wait_for, post;
 reg stamp;
 reg [31:0] kept;
 reg [13:0] pc;
-// Its going shows a cycle later, as a command or as a fault.
-reg valid_q = 0, ready_q = 0, illegal_q = 0;
-wire went = (command_valid && (!valid_q || ready_q)) || (illegal && !illegal_q);
+// Its going shows a cycle later, as a command or as a fault; a command when no halt hides it.
+reg offers_q = 0, halt_q = 0, illegal_q = 0;  // offers_q: shown, and not taken
+wire went = (command_valid && !offers_q) || (illegal && !illegal_q);
 wire [3:0] before = waiting - went;
 always @(posedge clk) begin
-  {valid_q, ready_q, illegal_q} <= rst ? 0 : {command_valid, command_ready, illegal};
+  offers_q <= !rst && (command_valid ? !command_ready : offers_q);
+  {halt_q, illegal_q} <= rst ? 0 : {halt, illegal};
   waiting <= rst ? 0 : before + comes;
   if (rst) followed <= 0;
   else if (!followed) begin
@@ -60,7 +61,7 @@ end
 wire its_turn = followed && ahead == 0 && went;
 wire [31:0] differ = (fields[32 * number +: 32] ^ kept) << (32 - width);
 reg [3:0] take_q;
-always @(posedge clk) take_q <= take;
+always @(posedge clk) if (!halt_q) take_q <= take;
 always @* begin
   no_token_that_is_not_there: assert ((take & ~available) == 0 && !take[OWN]);
   never_more_than_came: assert (!went || waiting != 0);
@@ -73,13 +74,18 @@ always @* begin
   end
   empty_is_right: assert (!empty || waiting == went);
   level_in_bounds: assert (level <= `DEPTH);
+  if (halt_q) nothing_while_halted: assert (!command_valid && take == 0);
+  room_is_ready: assert (!room || entries_ready);
 end
-reg busy_q = 0;
+reg busy_q = 0, valid_q = 0;
 always @(posedge clk) begin
   busy_q <= engine_busy;
+  valid_q <= command_valid;
   if (started && !$past(rst)) begin
-    if ($past(command_valid && !command_ready))
-      stable: assert (command_valid && $stable(command_payload));
+    if (offers_q) stable: assert ((command_valid || halt_q) && $stable(command_payload));
+    // What the dispatcher assumes: room for two, which only entries take away.
+    if ($past(room)) room_for_two: assert (entries_ready);
+    if ($past(room && !entry)) room_stays: assert (room);
     if (its_turn && wait_for[OWN])
       waits_for_its_engine: assert (!busy_q && !valid_q);
     if ($past(illegal)) nothing_after_a_fault: assert (illegal && !$rose(command_valid));

@@ -1,15 +1,20 @@
 // TrapUnit's contract with the execute stage: asserted of the unit, assumed where the unit is left
 // out. What else it does is free there.
 reg asked = 0, stopped_q = 0;
+// A request that is dropped, since the program has been stopped, may yet be served until a restart.
+reg open_q = 0, dropped = 0;
+wire asks = PORT(access) || PORT(mret) || PORT(trap);
 always @(posedge clk) begin
-  asked <= (access || mret || trap) && !done && !stop && !rst;
-  stopped_q <= stop && !rst;
+  asked <= asks && !PORT(done) && !PORT(stop) && !rst;
+  stopped_q <= PORT(stop) && !rst;
+  open_q <= asks && !PORT(done) && !rst && !PORT(restart);
+  dropped <= (dropped || (open_q && !asks)) && !PORT(restart) && !rst;
 end
 always @* begin
-  served_when_asked: `CONTRACT (!done || asked);
-  refused_with_an_answer: `CONTRACT (!PORT(bad) || (done && !trap && !mret));
-  instructions_are_words: `CONTRACT (!(done && (mret || trap)) || data[1:0] == 0);
-  handlers_are_in_memory: `CONTRACT (!(done && trap) || (data != 0 && data < 1024));
-  stops_instead_of_entering: `CONTRACT (!stop || (trap && !done));
-  fault_follows_a_stop: `CONTRACT (!fault[0] || stopped_q);
+  served_when_asked: `CONTRACT (!PORT(done) || asked || dropped || (open_q && !asks));
+  refused_with_an_answer: `CONTRACT (!PORT(bad) || (PORT(done) && !PORT(trap) && !PORT(mret)));
+  instructions_are_words: `CONTRACT (!(PORT(done) && (PORT(mret) || PORT(trap))) || PORT(data)[1:0] == 0);
+  handlers_are_in_memory: `CONTRACT (!(PORT(done) && PORT(trap)) || (PORT(data) != 0 && PORT(data) < 1024));
+  stops_instead_of_entering: `CONTRACT (!PORT(stop) || (PORT(trap) && !PORT(done)));
+  fault_follows_a_stop: `CONTRACT (!PORT(fault)[0] || stopped_q);
 end
