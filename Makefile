@@ -2,6 +2,9 @@
 #   make demo       ten images through the RTL of a small accelerator, in the terminal
 #   make test       all tests but the long ones;  make test-full: those too
 #   make formal     proofs of units of the netlist, and the seeded bugs that they must find
+#   make boards     bitstreams of all boards, into build/boards: hours
+#   make mutation   seeded faults of the Verilog that the tests must find;  make coverage: its lines and
+#                   branches that they reach
 #   make lint       style, types, generated documents
 #   make setup      only the virtual environment;  make clean removes it and what was built
 
@@ -11,7 +14,7 @@ JOBS ?= auto
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: setup demo test test-full formal lint docs clean check-tools
+.PHONY: setup demo test test-full formal boards mutation coverage lint docs clean check-tools
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.stamp-base
@@ -27,6 +30,17 @@ test-full: $(VENV)/.stamp-test
 
 formal: $(VENV)/.stamp-formal
 	$(BIN)/python scripts/formal.py
+
+BOARDS ?= icebreaker tangnano20k ulx3s
+
+boards: $(VENV)/.stamp-fpga
+	@status=0; for board in $(BOARDS); do $(BIN)/accel build $$board -o build/boards/$$board || status=1; done; exit $$status
+
+mutation: $(VENV)/.stamp-test
+	$(BIN)/python scripts/mutation.py --jobs 2
+
+coverage: $(VENV)/.stamp-test
+	$(BIN)/python scripts/coverage_rtl.py --missing
 
 lint: $(VENV)/.stamp-test
 	$(BIN)/ruff check .
@@ -53,6 +67,11 @@ $(VENV)/.stamp-base: pyproject.toml constraints.txt | check-tools
 $(VENV)/.stamp-test: $(VENV)/.stamp-base
 	@echo "setting up $(VENV): packages for the tests (once; a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.stamp-fpga: $(VENV)/.stamp-base
+	@echo "setting up $(VENV): packages for the boards' bitstreams (once; a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fpga]'
 	@touch $@
 
 $(VENV)/.stamp-formal: $(VENV)/.stamp-base

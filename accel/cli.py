@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from accel import __version__
-from accel.commands import cocotb, compile, demo, flash, info, run, verilog
+from accel.commands import build, cocotb, compile, demo, flash, info, run, verilog
 from accel.errors import AccelError
 
 __all__ = ["main"]
 
-COMMANDS = (demo, info, verilog, compile, run, flash, cocotb)
+COMMANDS = (demo, info, verilog, compile, run, build, flash, cocotb)
 
 EPILOG = """\
 first steps:

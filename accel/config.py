@@ -13,8 +13,10 @@ from accel.errors import ConfigError
 
 __all__ = ["PRESETS", "Config", "slot_bytes"]
 
-TARGETS = ("generic", "ecp5")
+TARGETS = ("generic", "ecp5", "ice40")
 ARRAY_SIZES = (4, 8, 12, 16, 32)
+WEIGHT_STEP = 512
+"""Weight words by which a memory may be larger or smaller than a power of two."""
 
 
 def slot_bytes(width: int) -> int:
@@ -46,7 +48,7 @@ class Config:
     scratchpad_banks : int
         Banks of the scratchpad, interleaved by word address: 1, 2, 4 or 8.
     weight_bytes : int
-        Weight memory; a power of two. A word of 12 bytes counts as 16.
+        Weight memory; a power of two, or a multiple of 512 words. A word of 12 bytes counts as 16.
     acc_depth : int
         Output pixels that each of the two accumulator halves holds; a power of two, 16 to 4096.
     lanes : int
@@ -65,14 +67,22 @@ class Config:
     counters : bool
         Counters of what each cycle of a run, and of each layer, went to.
     target : str
-        Multipliers: "ecp5" names the MULT18X18D block with its registers (simulators see plain
-        Verilog), "generic" leaves all to the synthesis tool.
+        Blocks: "ecp5" names the MULT18X18D with its registers, "ice40" the UltraPlus' SB_MAC16 and
+        SPRAM (in a `serial` machine; simulators see plain Verilog), "generic" leaves all to the
+        synthesis tool.
     dsp_cells : int
         Cells of the array that may have a DSP block, on target "ecp5"; the others multiply in
         lookup tables, for parts with fewer blocks than rows * cols.
     parity : bool
         Parity bits on scratchpad, weight memory, accumulators and program memory: a flipped bit
         stops the machine where it is read.
+    memory_rate : int
+        Bytes a cycle that the memory behind the port moves, 1 to those of the port; 0: as many as
+        the port. What the compiler and the golden machine's estimates count with; no part of the
+        hardware, nor of the fingerprint.
+    serial : bool
+        One datapath with microcode in place of controller and engines: small enough for an iCE40
+        UP5K, and one command at a time (docs/tiny.md). Its sizes are fixed, or have limits.
     name : str
         Preset or file name; not part of the fingerprint.
 
@@ -98,6 +108,8 @@ class Config:
     target: str = "generic"
     dsp_cells: int = 1024
     parity: bool = False
+    memory_rate: int = 0
+    serial: bool = False
     name: str = "custom"
 
     def __post_init__(self) -> None:
@@ -121,7 +133,6 @@ class Config:
         )
         for name, low, high in (
             ("scratchpad_bytes", 2048, 1 << 22),
-            ("weight_bytes", 1024, 1 << 22),
             ("acc_depth", 16, 4096),
             ("program_bytes", 1024, 1 << 16),
             ("queue_depth", 4, 64),
@@ -131,8 +142,20 @@ class Config:
                 _is_power_of_two(value) and low <= value <= high,
                 f"{name} must be a power of two from {low} to {high}, not {value}",
             )
+        step = WEIGHT_STEP * slot_bytes(self.cols)
+        _require(
+            1024 <= self.weight_bytes <= 1 << 22
+            and (_is_power_of_two(self.weight_bytes) or self.weight_bytes % step == 0),
+            f"weight_bytes must be a power of two or a multiple of {step}, from 1024 to "
+            f"{1 << 22}, not {self.weight_bytes}",
+        )
         _require(
             self.bus_bits in (32, 64, 128), f"bus_bits must be 32, 64 or 128, not {self.bus_bits}"
+        )
+        _require(
+            0 <= self.memory_rate <= self.bus_bytes,
+            f"memory_rate must be from 0 to the port's {self.bus_bytes} bytes, not "
+            f"{self.memory_rate}",
         )
         _require(
             1 <= self.reads_in_flight <= 16,
@@ -164,11 +187,43 @@ class Config:
             f"scratchpad_bytes must hold 128 words of {self.rows} bytes, at least "
             f"{128 * slot_bytes(self.rows)}, not {self.scratchpad_bytes}",
         )
+        if self.serial:
+            self._check_serial()
+
+    def _check_serial(self) -> None:
+        """Refuse what the serial machine is not made for."""
+        fixed: dict[str, int] = {
+            **{"rows": 4, "cols": 4, "lanes": 1, "scratchpad_banks": 1, "acc_depth": 64},
+            **{"bus_bits": 32, "multiply": False, "counters": False, "parity": False},
+        }
+        for name, value in fixed.items():
+            found = getattr(self, name)
+            _require(
+                found == value,
+                f"{name} must be {value!r} where serial is true, not {found!r}",
+            )
+        for name, most in (
+            ("scratchpad_bytes", 32768),
+            ("weight_bytes", 8192),
+            ("program_bytes", 16384),
+        ):
+            found = getattr(self, name)
+            _require(
+                found <= most, f"{name} must be at most {most} where serial is true, not {found}"
+            )
+        _require(
+            self.target != "ecp5", "target must be generic or ice40 where serial is true, not ecp5"
+        )
 
     @property
     def bus_bytes(self) -> int:
         """Bytes per beat of the memory port."""
         return self.bus_bits // 8
+
+    @property
+    def bytes_per_cycle(self) -> int:
+        """Bytes that the memory behind the port moves in a cycle at most."""
+        return self.memory_rate or self.bus_bytes
 
     @property
     def word_slot(self) -> int:
@@ -213,18 +268,33 @@ class Config:
     @property
     def depthwise(self) -> bool:
         """Whether the array has a depthwise mode: byte c of a word then goes to column c."""
-        return self.rows == self.cols
+        return self.rows == self.cols and not self.serial
+
+    @property
+    def packs(self) -> bool:
+        """Whether the load engine can pack a network's input."""
+        return not self.serial
 
     @property
     def fingerprint(self) -> int:
         """32 bits that differ whenever the hardware would; the driver compares them."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        del values["name"]
+        del values["name"], values["memory_rate"]
         if not self.parity:
             # The hardware, and its number, from before there was the choice.
             del values["parity"]
+        if not self.serial:
+            del values["serial"]
         text = json.dumps(values, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+    def to_toml(self) -> str:
+        """Return the content of a file that `load` makes this configuration of."""
+        lines = [f"# {self.name}, fingerprint {self.fingerprint:#010x}"]
+        for field in dataclasses.fields(self):
+            if field.name != "name":
+                lines.append(f"{field.name} = {json.dumps(getattr(self, field.name))}")
+        return "\n".join(lines) + "\n"
 
     @classmethod
     def load(cls, source: "str | Path | Config") -> "Config":
@@ -279,6 +349,21 @@ PRESETS: dict[str, Config] = {
             bus_bits=32,
             program_bytes=16384,
         ),
+        Config(
+            name="tiny",
+            rows=4,
+            cols=4,
+            scratchpad_bytes=32768,
+            scratchpad_banks=1,
+            weight_bytes=8192,
+            acc_depth=64,
+            lanes=1,
+            multiply=False,
+            bus_bits=32,
+            counters=False,
+            target="ice40",
+            serial=True,
+        ),
         Config(name="small", target="ecp5"),
         Config(
             name="base",
@@ -291,6 +376,20 @@ PRESETS: dict[str, Config] = {
             target="ecp5",
             # Of 156 blocks in an ECP5-85F the lanes take 64, the controller one.
             dsp_cells=90,
+        ),
+        Config(
+            name="ulx3s",
+            rows=16,
+            cols=16,
+            # Of 208 blocks in an ECP5-85F, 32 and 100; all else of it takes 72, the link two.
+            scratchpad_bytes=65536,
+            weight_bytes=204800,
+            lanes=16,
+            program_bytes=32768,
+            target="ecp5",
+            dsp_cells=90,
+            # An SDRAM of 16 bits at the accelerator's clock.
+            memory_rate=2,
         ),
         Config(
             name="large",

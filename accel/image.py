@@ -23,10 +23,19 @@ from accel.errors import ConfigError, ImageError
 from accel.isa import ISA_VERSION
 from accel.numerics import dequantize, quantize
 
-__all__ = ["MAGIC", "Image", "Layer", "Segment", "Tensor", "write_atomically"]
+__all__ = [
+    "MAGIC",
+    "Image",
+    "Layer",
+    "Resident",
+    "Segment",
+    "Tensor",
+    "WeightBlock",
+    "write_atomically",
+]
 
 MAGIC = b"SYSTOIMG"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _HEADER = struct.Struct("<8sIIQ32s")
 
@@ -166,6 +175,48 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightBlock:
+    """Weight words that stay on-chip: `rows` x `words`, one behind the other from `word` on.
+
+    Parameters
+    ----------
+    address : int
+        Where the first one lies in memory, as byte offset from MEMORY_BASE.
+    word, words, rows : int
+    pitch : int
+        Bytes in memory from one row to the next.
+    """
+
+    address: int
+    word: int
+    words: int
+    rows: int = 1
+    pitch: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resident:
+    """How inferences go once the weight memory holds what an inference of this image left there.
+
+    Parameters
+    ----------
+    program_address, program_words : int
+        The program that does not load those weights, as `Image` has them of the one that does.
+    blocks : tuple of WeightBlock
+        What it expects.
+    """
+
+    program_address: int
+    program_words: int
+    blocks: tuple[WeightBlock, ...]
+
+    @property
+    def words(self) -> int:
+        """Weight words that stay."""
+        return sum(block.rows * block.words for block in self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """A model compiled for one configuration.
 
@@ -183,6 +234,8 @@ class Image:
     inputs, outputs : tuple of Tensor
         In the model's order.
     layers : tuple of Layer
+    resident : Resident or None
+        How later inferences can be shorter; None where no weights stay.
     isa_version : int
     """
 
@@ -195,6 +248,7 @@ class Image:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     layers: tuple[Layer, ...] = ()
+    resident: Resident | None = None
     isa_version: int = ISA_VERSION
 
     @property
@@ -270,8 +324,13 @@ class Image:
                 found.append(Tensor(**fields | {"shape": tuple(fields["shape"]), "table": table}))
             return tuple(found)
 
+        resident = meta.pop("resident")
+        if resident is not None:
+            blocks = tuple(WeightBlock(**block) for block in resident.pop("blocks"))
+            resident = Resident(blocks=blocks, **resident)
         return cls(
             config=config,
+            resident=resident,
             segments=tuple(segments),
             layers=tuple(Layer(**layer) for layer in meta.pop("layers")),
             inputs=tensors("inputs"),

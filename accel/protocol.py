@@ -18,7 +18,7 @@ __all__ = [
     "LinkStatus",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 DEFAULT_BAUD = 1_000_000
 """A whole number of cycles at 12, 24, 27, 40, 50 and 75 MHz; all boards' bridges can do it."""
@@ -99,6 +99,8 @@ class Greeting:
         External memory.
     patience : int
         Cycles after which WAIT, and a bus that does not answer, are given up.
+    bit_cycles : int
+        Cycles of a bit on the line: what tells a host how fast the board really is.
     """
 
     version: int
@@ -106,3 +108,4 @@ class Greeting:
     memory_base: int
     memory_bytes: int
     patience: int
+    bit_cycles: int

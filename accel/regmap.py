@@ -205,7 +205,13 @@ REGISTERS: tuple[Register, ...] = (
     Register("SHAPE", 0x0C, "ro", "rows, cols, lanes, bus bytes: one byte each, rows lowest"),
     Register("CONTROL", 0x10, "wo", "see Control"),
     Register("STATUS", 0x14, "ro", "see Status"),
-    Register("IRQ_ENABLE", 0x18, "rw", "bit 0: `irq` follows DONE or ERROR"),
+    Register(
+        "IRQ_ENABLE",
+        0x18,
+        "rw",
+        "bit 0: `irq` follows DONE or ERROR; the others are 0",
+        fixed=0xFFFFFFFE,
+    ),
     Register("CAUSE", 0x1C, "ro", "see Cause; holds the first fault until CLEAR"),
     Register("CAUSE_ADDRESS", 0x20, "ro", "address that faulted, or what Cause says"),
     Register(
@@ -241,7 +247,9 @@ REGISTERS: tuple[Register, ...] = (
         "STAMP_INDEX",
         0x58,
         "rw",
-        "what STAMP shows: bits 7:0 the stamp, bit 11 not its time but a counter, bits 10:8 which",
+        "what STAMP shows: bits 7:0 the stamp, bit 11 not its time but a counter, bits 10:8 which; "
+        "bits 31:12 are 0",
+        fixed=0xFFFFF000,
     ),
     Register(
         "STAMP",
@@ -255,7 +263,9 @@ REGISTERS: tuple[Register, ...] = (
         0x60,
         "rw",
         "counter that COUNTER shows: 0..7 cycles of an Activity, 8..11 cycles in which an engine "
-        "had a command under way, 12..15 in which it had none and its next one waited for tokens",
+        "had a command under way, 12..15 in which it had none and its next one waited for tokens; "
+        "bits 31:4 are 0",
+        fixed=0xFFFFFFF0,
     ),
     Register(
         "COUNTER",

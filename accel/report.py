@@ -112,27 +112,6 @@ def make_report(image: Image, stats: Sequence[RunStats], device: str) -> dict[st
     config = image.config
     peak = config.macs_per_cycle
     worst = max(stats, key=lambda s: s.cycles, default=None)
-    layers = []
-    shares: list[list[int]]
-    shares = [[]] * len(image.layers) if worst is None else _layer_shares(image, worst)
-    for layer, share in zip(image.layers, shares, strict=True):
-        cycles = share[0] if share else None
-        causes = _causes(layer.engine, share[1:])
-        layers.append(
-            {
-                "index": layer.index,
-                "name": layer.name,
-                "op": layer.op,
-                "engine": layer.engine,
-                "macs": layer.macs,
-                "cycles": cycles,
-                "busy": causes["busy"],
-                "stalls": {name: causes[name] for name in STALLS},
-                "utilization": _utilization(layer.macs, cycles, peak),
-                "bytes_read": None,
-                "bytes_written": None,
-            }
-        )
     return {
         "model": image.model,
         "config": config.name,
@@ -145,7 +124,55 @@ def make_report(image: Image, stats: Sequence[RunStats], device: str) -> dict[st
         "bytes_read": None if worst is None else worst.read_beats * config.bus_bytes,
         "bytes_written": None if worst is None else worst.write_beats * config.bus_bytes,
         "engines": _engines(worst),
-        "layers": layers,
+        "layers": _layers(image, worst),
+        "resident": _resident(image, stats),
+    }
+
+
+def _layers(image: Image, stats: RunStats | None) -> list[dict[str, Any]]:
+    """Return a row for each layer of an inference; without one, None for what is measured."""
+    rows = []
+    shares: list[list[int]]
+    shares = [[]] * len(image.layers) if stats is None else _layer_shares(image, stats)
+    for layer, share in zip(image.layers, shares, strict=True):
+        cycles = share[0] if share else None
+        causes = _causes(layer.engine, share[1:])
+        rows.append(
+            {
+                "index": layer.index,
+                "name": layer.name,
+                "op": layer.op,
+                "engine": layer.engine,
+                "macs": layer.macs,
+                "cycles": cycles,
+                "busy": causes["busy"],
+                "stalls": {name: causes[name] for name in STALLS},
+                "utilization": _utilization(layer.macs, cycles, image.config.macs_per_cycle),
+                "bytes_read": None,
+                "bytes_written": None,
+            }
+        )
+    return rows
+
+
+def _resident(image: Image, stats: Sequence[RunStats]) -> dict[str, Any] | None:
+    """Return what later inferences took, with weights that had stayed; None without any."""
+    worst = max((s for s in stats if s.resident), key=lambda s: s.cycles, default=None)
+    if worst is None or image.resident is None:
+        return None
+    config = image.config
+    return {
+        "inferences": sum(s.resident for s in stats),
+        "weight_bytes": image.resident.words * config.weight_slot,
+        "cycles": worst.cycles,
+        "utilization": _utilization(image.macs, worst.cycles, config.macs_per_cycle),
+        "bytes_read": worst.read_beats * config.bus_bytes,
+        "bytes_written": worst.write_beats * config.bus_bytes,
+        "engines": _engines(worst),
+        "layers": [
+            {name: row[name] for name in ("index", "cycles", "busy", "stalls", "utilization")}
+            for row in _layers(image, worst)
+        ],
     }
 
 

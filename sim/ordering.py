@@ -141,6 +141,10 @@ class Ordering:
             (producer, consumer): deque() for producer in Engine for consumer in Engine
         }
 
+    def keep(self, memory: Memory, words: Words) -> None:
+        """Take words that an earlier run wrote for data of this one."""
+        self._trackers[memory].written[words] = True
+
     def host_write(self, first: int, count: int) -> None:
         """Note that the host wrote `count` bytes from byte `first` of the memory on."""
         self._trackers[Memory.EXTERNAL].written[first // 4 : -(-(first + count) // 4)] = True

@@ -5,7 +5,7 @@ instructions. Branches go to units only, so that no unit is entered in its middl
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from accel import asm
 from accel.isa import COMMANDS, WINDOW_BASE, Engine
@@ -48,6 +48,11 @@ class RandomProgram:
         simulator runs.
     interrupts : bool
         Enable the interrupt now and then.
+    tensor : bool
+        With `traps`: tensor instructions among them.
+    begin, end : sequence of int
+        Instructions that it begins with, and that it ends with if it has traps; by then registers
+        hold anything.
 
     Members
     -------
@@ -66,10 +71,13 @@ class RandomProgram:
         multiply: bool = True,
         traps: bool = True,
         interrupts: bool = False,
+        tensor: bool = True,
+        begin: Sequence[int] = (),
+        end: Sequence[int] = (asm.tdone(0),),
     ) -> None:
         self._rng, self._base, self._size = rng, base, program_bytes
         self._window, self._interrupts = window_bytes, interrupts
-        self._traps = traps
+        self._traps, self._begin, self._end = traps, begin, end
         # The last kilobyte is data, its last word nobody's: the simulator writes it.
         self._data = base + program_bytes - 516
         kinds: list[tuple[int, Callable[[], list[int]]]] = [
@@ -89,7 +97,7 @@ class RandomProgram:
                 (2, self._call),
                 (3, self._illegal),
                 (2, self._wild_jump),
-                (4, self._tensor),
+                *([(4, self._tensor)] if tensor else []),
             ]
         self._kinds = [kind for _, kind in kinds]
         self._weights = [weight for weight, _ in kinds]
@@ -102,6 +110,7 @@ class RandomProgram:
         program.emit([asm.nop()] * (HANDLER // 4 - 1))
         self._handler(program)
         program.label("start")
+        program.emit(list(self._begin))
         for number in range(1, 32):
             value = rng.choice(_EDGES) if rng.random() < 0.3 else rng.getrandbits(32)
             program.emit(asm.li(number, value))
@@ -133,7 +142,7 @@ class RandomProgram:
             else:
                 program.emit(rng.choices(self._kinds, self._weights)[0]())
         program.label(f"unit{units}")
-        program.emit(asm.tdone(0) if self._traps else asm.jal(0, 0))
+        program.emit(list(self._end) if self._traps else asm.jal(0, 0))
         words = program.words()
         space = self._size // 4 - len(words)
         if space < 256:

@@ -36,6 +36,8 @@ class Core(Handlers):
         Size of the window at WINDOW_BASE.
     base : int
         Byte address of the first word.
+    machine_mode : bool
+        CSR instructions and MRET.
 
     Members
     -------
@@ -59,9 +61,10 @@ class Core(Handlers):
         port: CorePort,
         window_bytes: int = 0,
         base: int = 0,
+        machine_mode: bool = True,
     ) -> None:
         super().__init__(program, port=port, window_bytes=window_bytes, base=base)
-        self._multiply = multiply
+        self._has = {"m": multiply, "zicsr": machine_mode}
         self._word = program.data
         self.mode = MachineMode(base=base, size=self._size, multiply=multiply)
         self._trapped = 0
@@ -187,7 +190,7 @@ class Core(Handlers):
         """Make the handler of a word, and run it."""
         pc = self._base + 4 * index
         found = decode(self._word[index])
-        if found is None or (found[0].extension == "m" and not self._multiply):
+        if found is None or not (self._has.get(found[0].extension, True) or found[0].name == "wfi"):
             raise Trapped(Trap.ILLEGAL_INSTRUCTION, pc)
         instruction, values = found
         handler = self._handler(instruction, values, pc)

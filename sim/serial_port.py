@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
+from accel.errors import DeviceError
 from accel.host.serial_transport import Transport
 from sim.devices.build import build_library
 
@@ -31,7 +32,6 @@ _PAUSE_BITS = 40
 """A pause in what the design says after which it has said all."""
 
 _SIGNATURES: Mapping[str, tuple[object, list[object]]] = {
-    "serial_open": (ctypes.c_void_p, [ctypes.c_uint]),
     "serial_close": (None, [ctypes.c_void_p]),
     "serial_cycles": (ctypes.c_uint64, [ctypes.c_void_p]),
     "serial_framing_errors": (ctypes.c_uint64, [ctypes.c_void_p]),
@@ -72,7 +72,7 @@ class SerialSimulation:
             function.restype = result
             function.argtypes = arguments
         self.bit_cycles = bit_cycles
-        self._handle: int | None = self._library.serial_open(bit_cycles)
+        self._handle: int | None = self._open()
 
     @property
     def cycles(self) -> int:
@@ -89,8 +89,15 @@ class SerialSimulation:
         self._library.serial_push(self._handle, content, len(content))
 
     def step(self, cycles: int) -> bytes:
-        """Clock the design, fewer than `cycles` times when it has said something; return that."""
+        """Clock the design, fewer than `cycles` times when it has said something; return that.
+
+        Raises
+        ------
+        DeviceError
+            When the design breaks a rule of what is around it.
+        """
         self._library.serial_step(self._handle, cycles)
+        self._check()
         buffer = ctypes.create_string_buffer(4096)
         count = self._library.serial_pop(self._handle, buffer, len(buffer))
         return buffer.raw[:count]
@@ -100,6 +107,14 @@ class SerialSimulation:
         if self._handle is not None:
             self._library.serial_close(self._handle)
             self._handle = None
+
+    def _open(self) -> int:
+        """Return the handle of a new simulation."""
+        self._library.serial_open.restype = ctypes.c_void_p
+        return int(self._library.serial_open(ctypes.c_uint(self.bit_cycles)))
+
+    def _check(self) -> None:
+        """Raise DeviceError when something went wrong: here nothing can."""
 
 
 def straight(content: bytes) -> list[tuple[float, bytes]]:
@@ -191,6 +206,9 @@ class PseudoTerminal:
     -------
     path : str
         What to open: `--device serial:PATH:BAUD` with the rate that the simulation reaches.
+    failure : DeviceError, optional
+        Why the simulation stopped by itself: see SerialSimulation.step. The host has no answers
+        from then on.
     """
 
     def __init__(
@@ -200,6 +218,7 @@ class PseudoTerminal:
         to_board: Line = straight,
         from_board: Line = straight,
     ) -> None:
+        self.failure: DeviceError | None = None
         self._simulation = simulation
         self._lines = (to_board, from_board)
         self._master, self._terminal = pty.openpty()
@@ -234,6 +253,12 @@ class PseudoTerminal:
         self.close()
 
     def _serve(self) -> None:
+        try:
+            self._pass_bytes()
+        except DeviceError as error:
+            self.failure = error
+
+    def _pass_bytes(self) -> None:
         # After its first byte the answer goes on without a pause, until it is over.
         stands, speaks = True, False
         while not self._stops.is_set():

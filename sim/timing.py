@@ -18,8 +18,11 @@ from sim.ordering import CommandRecord
 
 __all__ = ["Timeline"]
 
-QUEUE_CYCLES = 3
+QUEUE_CYCLES = 2
 """From issue to the head of an empty queue."""
+
+GRANT_CYCLES = 1
+"""That a command is at the head before it goes, at least."""
 
 TOKEN_CYCLES = 2
 """From a command's completion to the going of another one that waits for it."""
@@ -94,7 +97,7 @@ class Timeline:
         producers = [(t.engine, t.end) for t in record.tokens]
         if wait_self:
             producers.append((engine, lane.end))
-        left = max(reached, *(end + TOKEN_CYCLES for _, end in producers), 0)
+        left = max(reached + GRANT_CYCLES, *(end + TOKEN_CYCLES for _, end in producers), 0)
         for producer, end in producers:
             if end >= reached:
                 self._activities.block(engine, producer, reached, end + 1)

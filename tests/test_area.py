@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from accel.config import PRESETS
-from boards.flow import DEVICES, Routed
+from boards.devices import DEVICES
+from boards.flow import Routed
 from scripts import area
 
 

@@ -190,7 +190,7 @@ def test_wrong_inputs_are_one_line_and_leave_no_file(capsys, work, case):
     [
         ("rows = 5\n", "rows must be one of 4, 8, 12, 16, 32, not 5"),
         ("rows = 16\nlanes = 3\n", "lanes must divide rows"),
-        ('preset = "huge"\n', "unknown preset huge: use test, small, base"),
+        ('preset = "huge"\n', "unknown preset huge: use test, tiny, small, base"),
         ("colour = 1\n", "unknown field colour"),
         ("rows = \n", "is not a TOML file"),
         ('rows = "8"\n', "rows must be int"),
@@ -211,7 +211,7 @@ def test_impossible_configurations_are_one_line(capsys, work, toml, message):
         ((), "the following arguments are required: COMMAND"),
         (("fly",), "invalid choice: 'fly'"),
         (("run",), "run: the following arguments are required"),
-        (("info", "--config", "giant"), "unknown configuration giant: use test, small, base"),
+        (("info", "--config", "giant"), "unknown configuration giant: use test, tiny, small, base"),
         (run("--input", "x.npy", "--output", "y.txt"), "output y.txt must end in .npy or .npz"),
         (run("--input", "x.npy", "--output", "no/y.npy"), "there is no directory no"),
         (run("--input", "x.npy", "--limit", "0"), "run: argument --limit: invalid positive value"),

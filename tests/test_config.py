@@ -13,7 +13,7 @@ from accel.errors import ConfigError
         ({"dsp_cells": -1}, "dsp_cells must be from 0 to 1024, not -1"),
         ({"dsp_cells": 1025}, "dsp_cells must be from 0 to 1024, not 1025"),
         ({"dsp_cells": True}, "dsp_cells must be int, not True"),
-        ({"target": "ice40"}, "target must be one of generic, ecp5, not ice40"),
+        ({"target": "asic"}, "target must be one of generic, ecp5, ice40, not asic"),
     ],
 )
 def test_refused(values, message):
@@ -32,3 +32,10 @@ def test_dsp_cells_from_a_file(tmp_path):
     config = Config.load(path)
     assert config.dsp_cells == 12
     assert config.fingerprint != PRESETS["base"].fingerprint
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_file_of_a_configuration_is_that_configuration(tmp_path, name):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(PRESETS[name].to_toml())
+    assert Config.load(path) == PRESETS[name]

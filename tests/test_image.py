@@ -94,7 +94,7 @@ def test_another_format_version_is_refused(monkeypatch):
     monkeypatch.setattr(image_module, "FORMAT_VERSION", 99)
     content = make_image().to_bytes()
     monkeypatch.undo()
-    with pytest.raises(ImageError, match="image format 99, this version reads 2"):
+    with pytest.raises(ImageError, match="image format 99, this version reads 3"):
         Image.from_bytes(content)
 
 

@@ -25,7 +25,8 @@ ALLOWED = {
     "accel.numerics": set(),
     "accel.progress": set(),
     "accel.protocol": set(),
-    "accel.riscv": BASE,
+    "accel.privileged": BASE,
+    "accel.riscv": {*BASE, "accel.privileged"},
     "accel.asm": {*BASE, "accel.riscv"},
     "accel.image": BASE,
     "accel.firmware": {*BASE, "accel.asm"},
@@ -39,12 +40,21 @@ ALLOWED = {
     "accel.cli": {"accel", "sim", "boards"},
     "sim": {*BASE, "accel.asm", "accel.riscv", "accel.image", "accel.host", "accel.progress"},
     "sim.devices": {*BASE, "accel", "accel.host", "accel.progress", "accel.gateware", "sim"},
-    "sim.devices.model": {*BASE, "accel.host", "sim"},
+    "sim.devices.model": {*BASE, "accel.image", "accel.host", "sim"},
     "sim.benches": {"accel", "sim"},
+    "sim.board": {"accel", "sim", "boards"},
+    "sim.devices.boardtop": {"accel", "sim", "boards"},
     "boards": {"accel"},
 }
 # For these `accel` means everything in it, for the others only the package itself.
-OUTER = {"accel.cli", "accel.commands", "boards", "sim.benches"}
+OUTER = {
+    "accel.cli",
+    "accel.commands",
+    "boards",
+    "sim.benches",
+    "sim.board",
+    "sim.devices.boardtop",
+}
 # Parts that are whole by what they may not see, however general an entry above is.
 FORBIDDEN = {
     "accel.gateware": {"accel.compiler", "accel.host", "sim", "accel.image"},

@@ -35,8 +35,8 @@ def test_index_registers_are_right_before_theirs():
         assert address(f"{name}_INDEX") + 4 == address(name)
 
 
-def test_greeting_is_five_words():
-    assert len(fields(Greeting)) == 5
+def test_greeting_is_six_words():
+    assert len(fields(Greeting)) == 6
 
 
 def test_the_document_has_every_board():

@@ -7,7 +7,7 @@ import pytest
 
 from accel.config import PRESETS
 from accel.host.driver import RunStats
-from accel.image import Image, Layer
+from accel.image import Image, Layer, Resident, WeightBlock
 from accel.regmap import Activity
 from accel.report import CAUSES, STALLS, make_report, report_bytes
 
@@ -51,6 +51,7 @@ def test_keys_and_values_are_those_that_scripts_rely_on():
         "engines": dict.fromkeys(
             ("load", "matmul", "vector", "store"), {"busy": None, "waiting": None}
         ),
+        "resident": None,
     }
     assert list(layers[0]) == [
         *("index", "name", "op", "engine", "macs", "cycles", "busy", "stalls", "utilization"),
@@ -60,6 +61,35 @@ def test_keys_and_values_are_those_that_scripts_rely_on():
     assert [layer["cycles"] for layer in layers] == [60, 0, 40, 0]
     assert layers[0]["utilization"] == 800 / (60 * 16)
     assert layers[1]["utilization"] == 0.0
+
+
+def test_later_inferences_stand_apart_from_the_first():
+    block = WeightBlock(address=0, word=0, words=5, rows=3, pitch=64)
+    resident = Resident(program_address=64, program_words=1, blocks=(block,))
+    image = dataclasses.replace(IMAGE, resident=resident)
+    runs = [stats(100, 60, 95), *(later(n, 30, n - 1) for n in (70, 75, 72))]
+    report = make_report(image, runs, "model")
+    assert (report["cycles"], report["inferences"]) == (100, 4)
+    later_ones = report["resident"]
+    layers = later_ones.pop("layers")
+    assert later_ones == {
+        "inferences": 3,
+        "weight_bytes": 15 * 4,
+        "cycles": 75,
+        "utilization": 1000 / (75 * 16),
+        "bytes_read": 8,
+        "bytes_written": 4,
+        "engines": report["engines"],
+    }
+    assert [layer["cycles"] for layer in layers] == [30, 0, 45, 0]
+    assert list(layers[0]) == ["index", "cycles", "busy", "stalls", "utilization"]
+    assert make_report(image, runs[:1], "model")["resident"] is None
+
+
+def later(cycles, *stamps):
+    return RunStats(
+        cycles=cycles, stamps=stamps, read_beats=2, write_beats=1, instructions=1, resident=True
+    )
 
 
 @pytest.mark.parametrize(

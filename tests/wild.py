@@ -18,6 +18,7 @@ __all__ = [
     "WRITE",
     "Outcome",
     "WildBench",
+    "command_program",
     "random_command",
     "random_program",
     "same_kind",
@@ -223,8 +224,12 @@ def random_command(rng: random.Random, config: Config) -> list[int]:
         if field.signed and value > field.high:
             value -= span
         fields[field.name] = value
-    registers = command.encode(fields)
-    words = _set_registers(engine, registers)
+    return command_program(engine, fields)
+
+
+def command_program(engine: Engine, fields: dict[str, int]) -> list[int]:
+    """Return a program with one command."""
+    words = _set_registers(engine, COMMANDS[engine].encode(fields))
     return [*words, asm.tpush(engine), asm.twait(15), asm.tdone(0)]
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "load_image",
     "natural",
     "positive",
+    "resident_line",
     "save",
 ]
 
@@ -122,6 +123,18 @@ def array_bytes(path: Path, arrays: list[npt.NDArray[Any]]) -> bytes:
     else:
         np.savez(buffer, **{f"y{n}": values for n, values in enumerate(arrays)})  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def resident_line(report: dict[str, Any]) -> str:
+    """Return the line on inferences with weights that had stayed; empty without any."""
+    later = report["resident"]
+    if later is None:
+        return ""
+    return (
+        f"{later['weight_bytes']:,} bytes of weights stay on the chip: "
+        f"{report['cycles']:,} cycles for the first inference, {later['cycles']:,} "
+        f"({later['utilization']:.1%}) for the others"
+    )
 
 
 def load_image(path: Path, config: str | None) -> tuple[Image, bytes | None]:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from accel.commands.common import (
     CommandParsers,
     add_command,
@@ -12,6 +14,7 @@ from accel.commands.common import (
     console,
     layer_table,
     load_image,
+    resident_line,
     save,
 )
 from accel.errors import ModelError
@@ -50,9 +53,12 @@ def _estimate(image: Image) -> dict[str, Any]:
     from accel import api
     from accel.host.inputs import random_inputs
 
-    (inputs,) = random_inputs(image.inputs, 0, 1)
+    samples = random_inputs(image.inputs, 0, 1 if image.resident is None else 2)
+    stacked = [np.stack(values) for values in zip(*samples, strict=True)]
     with progress(f"estimating the cycles of {image.model}"):
-        report = api.run(image, inputs, device="model").report
+        report = api.run(image, stacked, device="model").report
+    if report["resident"] is not None:
+        report["resident"]["inferences"] = 0
     return report | {"inferences": 0}
 
 
@@ -68,6 +74,8 @@ def execute(args: argparse.Namespace) -> int:
         report = _estimate(image)
         save(args.report, report_bytes(report))
         console().print(layer_table(report))
+        if line := resident_line(report):
+            console().print(line)
     constants = sum(len(segment.data) for segment in image.segments)
     console().print(
         f"{args.output}: {len(image.layers)} layers, {image.macs:,} MACs, {constants:,} bytes of "

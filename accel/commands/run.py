@@ -19,6 +19,7 @@ from accel.commands.common import (
     load_image,
     natural,
     positive,
+    resident_line,
     save,
 )
 from accel.errors import AccelError, InputError
@@ -162,6 +163,8 @@ def execute(args: argparse.Namespace) -> int:
         f"configuration {image.config.name}: {result.cycles:,} cycles (largest), "
         f"{result.report['utilization']:.1%} of the array's peak"
     )
+    if line := resident_line(result.report):
+        out.print(line)
     if args.check and model is not None:
         wrong = _differences(model, samples, result.outputs)
         equal = len(samples) - wrong

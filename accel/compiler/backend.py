@@ -1,6 +1,7 @@
 """The back end: a lowered network becomes the image for one configuration."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from accel.compiler.constants import ALIGNMENT, ConstantPool
 from accel.compiler.emit import emit
@@ -20,10 +21,11 @@ from accel.compiler.packing import PackedMap, PackedMemory, pack_inputs
 from accel.compiler.placement import Placement, place
 from accel.compiler.plans import DeviceLayer, groups_of
 from accel.compiler.regions import MemoryMap
-from accel.compiler.schedule import Step, order
+from accel.compiler.residency import choose_residency
+from accel.compiler.schedule import Call, Step, order
 from accel.config import Config
 from accel.errors import ModelError
-from accel.image import Image, Segment, Tensor
+from accel.image import Image, Resident, Segment, Tensor, WeightBlock
 from accel.image import Layer as ImageLayer
 
 __all__ = ["build_image"]
@@ -59,16 +61,26 @@ def build_image(network: Network, config: Config) -> Image:
         port = Port(item.name, item.shape, item)
         blob = _tensor(port, _memory_map(item, 0, config), config).pack(values)
         maps[storage] = _memory_map(item, constants.add(blob), config)
-    steps = hoist(emit(device, config, placement, maps, constants))
-    order(steps)
-    program_address = constants.end
-    program = lower(steps, config.program_words, program_address)
-    constants.add(program.data)
+    residency = choose_residency(device, placement.plans, config)
+    emitted = emit(device, config, placement, maps, constants, residency)
+    kept = [step for step in emitted if isinstance(step, Step) and step.resident]
+    later = [
+        step if isinstance(step, Call) else replace(step)
+        for step in emitted
+        if isinstance(step, Call) or not step.resident
+    ]
+    steps = hoist(emitted)
+    program_address, program_words = _add_program(steps, config, constants)
+    resident = None
+    if kept:
+        address, words = _add_program(hoist(later), config, constants)
+        blocks = tuple(map(_weight_block, kept))
+        resident = Resident(program_address=address, program_words=words, blocks=blocks)
     return Image(
         config=config,
         model=network.name,
         program_address=program_address,
-        program_words=len(program.segments[0]),
+        program_words=program_words,
         memory_bytes=constants.end,
         segments=(Segment(address=constants.base, data=constants.data()),),
         inputs=tuple(_tensor(p, maps[p.map.storage], config) for p in network.inputs),
@@ -78,6 +90,30 @@ def build_image(network: Network, config: Config) -> Image:
                 network.layers, [s.layer for s in steps if isinstance(s, Step) and s.stamp]
             )
         ),
+        resident=resident,
+    )
+
+
+def _add_program(
+    steps: list[Step | Call], config: Config, constants: ConstantPool
+) -> tuple[int, int]:
+    """Order steps, lower them and add the program; return its offset and its first words."""
+    order(steps)
+    address = constants.end
+    program = lower(steps, config.program_words, address)
+    constants.add(program.data)
+    return address, len(program.segments[0])
+
+
+def _weight_block(step: Step) -> WeightBlock:
+    """Return what a load of resident weights brings."""
+    f = step.values
+    return WeightBlock(
+        address=f["memory_address"],
+        word=f["chip_address"],
+        words=f["words"],
+        rows=f["rows"],
+        pitch=f.get("memory_step_row", 0),
     )
 
 

@@ -221,9 +221,9 @@ def _fit_regions(
 def _arrival(layer: ConvLayer, source: PackedMap, config: Config, tile: Box) -> tuple[float, float]:
     """Return the cycles that loads take before the first tile can begin, and for the whole map."""
     planes = groups_of(source.channels, config)
-    row = planes * source.row_cycles(config.bus_bytes)
+    row = planes * source.row_cycles(config.bytes_per_cycle)
     needed = conv_box(layer, tile, Part(0, 0, layer.kernel[0], 0, layer.kernel[1], 0, planes))
-    weights = config.rows * config.weight_slot / config.bus_bytes
+    weights = config.rows * config.weight_slot / config.bytes_per_cycle
     return weights + needed.rows * row, source.height * row
 
 
@@ -286,23 +286,27 @@ def _conv_variants(
             continue
         reuse = weights_fit or (groups_outer and block_fits)
         weight_bytes = sum(blocks) * (1 if reuse else tiles)
-        input_bytes = input_rows = 0
+        input_bytes, input_rows = 0.0, 0
         if not inputs_resident:
             regions = tiles * (len(layer.sources) if whole_depth else sum(map(len, parts)))
             regions *= column_groups if groups_outer and whole_depth else 1
-            packed = isinstance(layer.sources[0], PackedMap)  # then a word takes a cycle
-            input_bytes = (
-                regions * input_region * (config.bus_bytes if packed else config.word_slot)
-            )
+            word_bytes: float = config.word_slot
+            if isinstance(source := layer.sources[0], PackedMap):
+                # A word takes a cycle, or the time of its share of a row's bytes.
+                word_bytes = max(config.bytes_per_cycle, source.row_bytes / source.width)
+            input_bytes = regions * input_region * word_bytes
             whole_rows = cols * layer.stride[1] >= layer.sources[0].width
             per_group = 1 if whole_rows else rows * layer.stride[0] + layer.kernel[0] - 1
             input_rows = regions * per_group * (parts[0][0].ng if parts[0] else 1)
-        memory = (weight_bytes + input_bytes + output_bytes) / config.bus_bytes
-        memory += ROW_CYCLES * (input_rows + output_rows)
+        maps = (input_bytes + output_bytes) / config.bytes_per_cycle
+        maps += ROW_CYCLES * (input_rows + output_rows)
+        memory = weight_bytes / config.bytes_per_cycle + maps
+        array = compute
         if isinstance(layer.sources[0], PackedMap):
             # A first layer: the array waits for the first rows, and works on when the last are there.
             first, every = _arrival(layer, layer.sources[0], config, Box(0, rows, 0, cols, 0, 1))
             memory += chunk + vector + turn + (every if inputs_resident else 0)
+            maps += every if inputs_resident else 0
             compute += first + (vector + turn) / 2
         longest, other = max(compute, memory), min(compute, memory)
         cost = longest + other * (0.05 if places == 2 else 0.8)
@@ -318,4 +322,7 @@ def _conv_variants(
             output_block=output_tile,
             places=places,
             cost=cost,
+            array=array,
+            transfer=maps,
+            passes=1 if reuse else tiles,
         )

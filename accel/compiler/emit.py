@@ -14,6 +14,7 @@ from accel.compiler.layers import ControllerLayer, ConvLayer, ElementwiseLayer, 
 from accel.compiler.placement import Placement
 from accel.compiler.plans import ConvPlan, DeviceLayer, MapPlan
 from accel.compiler.regions import MemoryMap
+from accel.compiler.residency import Residency
 from accel.compiler.schedule import Call, Step
 from accel.config import Config
 
@@ -26,6 +27,7 @@ def emit(
     placement: Placement,
     maps: dict[int, MemoryMap],
     constants: ConstantPool,
+    residency: Residency,
 ) -> list[Step | Call]:
     """Return all layers' commands; the last vector command of each operator carries the stamp.
 
@@ -38,14 +40,16 @@ def emit(
         Maps that live in memory: network inputs and outputs, and those not resident.
     constants : ConstantPool
         Receives weights, parameters and tables.
+    residency : Residency
+        Weights that later inferences find in their place: their loads are marked.
     """
     commands = Commands(config, placement, maps, constants)
-    convolutions = ConvEmitter(commands)
+    convolutions = ConvEmitter(commands, residency.words)
     for time, layer in enumerate(layers):
         commands.layer = layer.index
         plan, area = placement.plans[time], placement.areas[time]
         if isinstance(layer, ConvLayer) and isinstance(plan, ConvPlan):
-            convolutions.emit(layer, plan, area)
+            convolutions.emit(layer, plan, area, residency.places.get(time, {}))
         for item in layer.inputs:  # all of it, or what no chunk has asked for
             commands.fetch_resident(item)
         if isinstance(plan, MapPlan):

@@ -63,9 +63,9 @@ class PackedMap(FeatureMap):
         """Bytes from one pixel's first byte to the next one's."""
         return self.stride * self.source.channels
 
-    def row_cycles(self, bus_bytes: int) -> float:
+    def row_cycles(self, bytes_per_cycle: int) -> float:
         """Return the cycles in which the load engine packs a row of one plane."""
-        return max(self.width, self.row_bytes / bus_bytes) + ROW_CYCLES
+        return max(self.width, self.row_bytes / bytes_per_cycle) + ROW_CYCLES
 
     def first_byte(self, x: int) -> int:
         """Return where in its row a pixel begins; outside the row there is padding."""
@@ -172,7 +172,7 @@ def pack_inputs(network: Network, layers: Sequence[_AnyLayer], config: Config) -
     result: list[_AnyLayer] = []
     for layer in layers:
         packed = None
-        if isinstance(layer, ConvLayer) and layer.sources[0].storage in compact:
+        if config.packs and isinstance(layer, ConvLayer) and layer.sources[0].storage in compact:
             packed = _pack(layer, free, config)
             free += 1
         result.append(packed or layer)
@@ -268,9 +268,9 @@ def _cycles(layer: ConvLayer, config: Config) -> float:
     source = layer.sources[0]
     planes = -(-source.channels // config.rows)
     if isinstance(source, PackedMap):
-        row = source.row_cycles(config.bus_bytes)
+        row = source.row_cycles(config.bytes_per_cycle)
     else:
-        row = source.width * max(1.0, config.word_slot / config.bus_bytes)
+        row = source.width * max(1.0, config.word_slot / config.bytes_per_cycle)
     load = source.height * planes * row
     chosen = choose_filter(layer, config, region_pitch(source.width))
     tiles = chosen.tiles if chosen else layer.kernel[0] * layer.kernel[1] * planes

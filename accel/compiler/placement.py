@@ -13,8 +13,10 @@ from accel.compiler.layers import (
     PoolLayer,
 )
 from accel.compiler.plans import DeviceLayer, Plan, groups_of
+from accel.compiler.rolls import Roll, find_rolls, fitted, offsets
 from accel.compiler.tile import make_plan, unsupported
 from accel.config import Config
+from accel.errors import ModelError
 
 __all__ = ["Placement", "place"]
 
@@ -51,7 +53,8 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
     """Choose residence, plans and addresses.
 
     Starts with every map on-chip and sends the largest one that is alive where a layer does not
-    fit to memory, until all layers fit.
+    fit to memory, until all layers fit. Where maps must go that could stay if others rolled over
+    one another, these do.
 
     Raises
     ------
@@ -66,9 +69,34 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
             words *= groups_of(item.channels, config)
             life = lives.setdefault(item.storage, _Life(item, words, time, time))
             life.last = time
+    plain = _place(layers, config, pitches, lives, [])
+    rolls = find_rolls(layers, pitches, config)
+    if not rolls or all(storage in plain.resident for storage in lives):
+        return plain
+    try:
+        rolling = _place(layers, config, pitches, lives, rolls)
+    except ModelError:
+        return plain
+
+    def moved(placement: Placement) -> int:
+        return sum(life.words for s, life in lives.items() if s not in placement.resident)
+
+    return rolling if moved(rolling) < moved(plain) else plain
+
+
+def _place(
+    layers: Sequence[DeviceLayer],
+    config: Config,
+    pitches: dict[int, int],
+    lives: dict[int, _Life],
+    rolls: list[Roll],
+) -> Placement:
+    """Return the placement where some layers may roll; those whose plans do not fit it do not."""
     resident = {s for s, life in lives.items() if life.words <= config.scratchpad_words}
+    written = {layer.output.storage for layer in layers}
     while True:
-        addresses = _allocate({s: lives[s] for s in resident}, config.scratchpad_words)
+        rolls = [r for r in rolls if {r.source, r.result} <= resident]
+        addresses = _allocate({s: lives[s] for s in resident}, config.scratchpad_words, rolls)
         failed: int | None = None
         plans: list[Plan] = []
         areas: list[int] = []
@@ -88,18 +116,28 @@ def place(layers: Sequence[DeviceLayer], config: Config) -> Placement:
                 plans.append(plan)
                 areas.append(start)
             else:
+                wanted = [fitted(r, layers[r.time], plans[r.time], pitches) for r in rolls]
+                if wanted != rolls:
+                    rolls = [roll for roll in wanted if roll is not None]
+                    continue
                 placement = Placement(addresses, pitches, plans, areas)
-                return _with_early_results(layers, lives, placement, config) or placement
+                early = _with_early_results(layers, lives, placement, config, rolls)
+                return early or placement
         else:
             failed = addresses
         alive = [s for s in resident if lives[s].first <= failed <= lives[s].last]
         if not alive:
             raise unsupported(layers[failed], config)
-        resident.remove(max(alive, key=lambda s: (lives[s].words, s)))
+        # What no layer writes is in memory anyway.
+        resident.remove(max(alive, key=lambda s: (s not in written, lives[s].words, s)))
 
 
 def _with_early_results(
-    layers: Sequence[DeviceLayer], lives: dict[int, _Life], placement: Placement, config: Config
+    layers: Sequence[DeviceLayer],
+    lives: dict[int, _Life],
+    placement: Placement,
+    config: Config,
+    rolls: list[Roll],
 ) -> Placement | None:
     """Return a placement where results of element-wise layers may come early; None: no room.
 
@@ -116,7 +154,7 @@ def _with_early_results(
             and life
         ):
             life.first = min(life.first, time)
-    addresses = _allocate(early, config.scratchpad_words)
+    addresses = _allocate(early, config.scratchpad_words, rolls)
     if not isinstance(addresses, dict):
         return None
     areas = []
@@ -160,16 +198,27 @@ def _pitches_of(
     return tuple(pitches.get(item.storage, item.width) for item in layer.inputs)
 
 
-def _allocate(lives: dict[int, _Life], size: int) -> dict[int, int] | int:
+def _allocate(lives: dict[int, _Life], size: int, rolls: list[Roll]) -> dict[int, int] | int:
     """Return an address for each map, or the time at which one did not fit."""
-    addresses: dict[int, int] = {}
+    inside = offsets(rolls)
+    units: dict[int, _Life] = {}
+    for storage, life in lives.items():
+        unit, offset = inside.get(storage, (storage, 0))
+        words = offset + life.words
+        if unit in units:
+            old = units[unit]
+            first, last = min(old.first, life.first), max(old.last, life.last)
+            units[unit] = _Life(old.map, max(old.words, words), first, last)
+        else:
+            units[unit] = _Life(life.map, words, life.first, life.last)
+    starts: dict[int, int] = {}
     # In order of time; the larger first where several begin together.
-    for storage in sorted(lives, key=lambda s: (lives[s].first, -lives[s].words, s)):
-        life = lives[storage]
+    for number in sorted(units, key=lambda s: (units[s].first, -units[s].words, s)):
+        life = units[number]
         taken = sorted(
-            (addresses[s], addresses[s] + lives[s].words)
-            for s in addresses
-            if lives[s].first <= life.last and life.first <= lives[s].last
+            (starts[s], starts[s] + units[s].words)
+            for s in starts
+            if units[s].first <= life.last and life.first <= units[s].last
         )
         address = 0
         for start, stop in taken:
@@ -178,8 +227,9 @@ def _allocate(lives: dict[int, _Life], size: int) -> dict[int, int] | int:
             address = max(address, stop)
         if address + life.words > size:
             return life.first
-        addresses[storage] = address
-    return addresses
+        starts[number] = address
+    where = {storage: inside.get(storage, (storage, 0)) for storage in lives}
+    return {storage: starts[unit] + offset for storage, (unit, offset) in where.items()}
 
 
 def _largest_gap(

@@ -61,6 +61,10 @@ class ConvPlan:
         Blocks of each that the streaming area holds: 2 for double buffering, or 1.
     cost : float
         Estimated cycles.
+    array, transfer : float
+        Of these, cycles of the array and the vector engine, and of transfers of maps.
+    passes : int
+        Times that the layer's weights are loaded.
     """
 
     rows: int
@@ -74,6 +78,9 @@ class ConvPlan:
     output_block: int
     places: int
     cost: float
+    array: float
+    transfer: float
+    passes: int
 
     def whole_part(self, source: int, kernel: tuple[int, int]) -> Part:
         """Return what all parts of a source read together."""

@@ -43,6 +43,8 @@ class Step:
         The command that ends its layer.
     stream : int
         Loads of one stream follow one another regularly: 0, 1 operands, 2 weights, 3 the rest.
+    resident : bool
+        A load of weights that later inferences find in their place.
     wait, post : int
         Token masks; `order` fills them.
     """
@@ -54,6 +56,7 @@ class Step:
     layer: int = 0
     stamp: bool = False
     stream: int = 0
+    resident: bool = False
     wait: int = 0
     post: int = 0
 

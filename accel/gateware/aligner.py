@@ -20,6 +20,8 @@ class Aligner(wiring.Component):
         A loaded byte or halfword is unsigned.
     word : In(32)
         What memory returned for a load. For 0, `loaded` is 0.
+    whole : In(1)
+        `loaded` is to be `word` as it is.
     loaded : Out(32)
     data : In(32)
         What to store.
@@ -32,6 +34,7 @@ class Aligner(wiring.Component):
     offset: In(2)
     size: In(2)
     zero_extend: In(1)
+    whole: In(1)
     word: In(32)
     loaded: Out(32)
     data: In(32)
@@ -43,16 +46,17 @@ class Aligner(wiring.Component):
         m = Module()
         is_byte = self.size == 0
         is_word = self.size[1]
-        half = Mux(self.offset[1], self.word[16:], self.word[:16])
-        low = Mux(self.offset[0], half[8:], half[:8])
+        part = self.offset & ~self.whole.replicate(2)
+        half = Mux(part[1], self.word[16:], self.word[:16])
+        low = Mux(part[0], half[8:], half[:8])
         sign = Signal()
         m.d.comb += [
             sign.eq(Mux(is_byte, low[7], half[15]) & ~self.zero_extend),
             self.loaded.eq(
                 Cat(
                     low,
-                    Mux(is_byte, sign.replicate(8), half[8:]),
-                    Mux(is_word, self.word[16:], sign.replicate(16)),
+                    Mux(is_byte & ~self.whole, sign.replicate(8), half[8:]),
+                    Mux(is_word | self.whole, self.word[16:], sign.replicate(16)),
                 )
             ),
             self.misaligned.eq(~is_byte & (self.offset[0] | (is_word & self.offset[1]))),

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.bits import only
 from accel.gateware.decoder import Logic
 
 __all__ = ["Alu", "Shifter"]
@@ -63,22 +64,22 @@ class Alu(wiring.Component):
 
 
 class Shifter(wiring.Component):
-    """32-bit barrel shifter with a register behind it; left shifts go through it reversed.
+    """Combinational 32-bit barrel shifter; left shifts go through it reversed.
 
     Members
     -------
-    start : In(1)
-        Take the operands.
     value : In(32), amount : In(5)
-    right, arithmetic : In(1)
+    right : In(1)
+    enable : In(1)
+        Else the result is 0.
+    arithmetic : In(1)
     result : Out(32)
-        One cycle after `start`; holds until the next one.
     """
 
-    start: In(1)
     value: In(32)
     amount: In(5)
     right: In(1)
+    enable: In(1)
     arithmetic: In(1)
     result: Out(32)
 
@@ -86,11 +87,13 @@ class Shifter(wiring.Component):
         m = Module()
         fill = self.arithmetic & self.value[31]
         shifted = Mux(self.right, self.value, self.value[::-1])
-        for bit in range(5):
+        for bit in reversed(range(5)):
             stage = Signal(32, name=f"stage{bit}")
             moved = Cat(shifted[1 << bit :], fill.replicate(1 << bit))
             m.d.comb += stage.eq(Mux(self.amount[bit], moved, shifted))
             shifted = stage
-        with m.If(self.start):
-            m.d.sync += self.result.eq(Mux(self.right, shifted, shifted[::-1]))
+        # `enable` is late.
+        m.d.comb += self.result.eq(
+            only(self.enable & self.right, shifted) | only(self.enable & ~self.right, shifted[::-1])
+        )
         return m

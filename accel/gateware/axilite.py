@@ -20,7 +20,7 @@ class RegisterPort(wiring.Signature):
     Members
     -------
     write : Out({valid, address, data, strobe})
-        `valid` for one cycle; `strobe` has a bit per byte.
+        `valid` for one cycle; `strobe` has a bit per byte. The others stay for a cycle more.
     write_error : In(1)
         In the same cycle: no such register.
     read_address : Out(address_bits)
@@ -107,8 +107,6 @@ class AXI4LiteTarget(wiring.Component):
         has_address, looks, looked, waits = (
             Signal(name=f"read_{name}") for name in ("has_address", "looks", "looked", "waits")
         )
-        found = Signal.like(registers.read_data, name="found", reset_less=True)
-        missing = Signal(reset_less=True)
         answered = Signal()
         m.d.comb += [
             bus.arready.eq(~has_address & ~bus.rvalid),
@@ -118,17 +116,17 @@ class AXI4LiteTarget(wiring.Component):
             looks.eq(has_address & ~answered),
             looked.eq(looks & ~answered),
             waits.eq(registers.read_wait),
-            found.eq(registers.read_data),
-            missing.eq(registers.read_error),
         ]
+        # Until it is the answer this follows what comes.
+        with m.If(~answered & ~bus.rvalid):
+            missing = registers.read_error
+            m.d.sync += [
+                bus.rdata.eq(Mux(missing, 0, registers.read_data)),
+                bus.rresp.eq(Mux(missing, Response.SLVERR, Response.OKAY)),
+            ]
         with m.If(bus.arvalid & bus.arready):
             m.d.sync += [has_address.eq(1), registers.read_address.eq(bus.araddr)]
         with m.If(answered):
-            m.d.sync += [
-                has_address.eq(0),
-                bus.rvalid.eq(1),
-                bus.rdata.eq(Mux(missing, 0, found)),
-                bus.rresp.eq(Mux(missing, Response.SLVERR, Response.OKAY)),
-            ]
+            m.d.sync += [has_address.eq(0), bus.rvalid.eq(1)]
         with m.If(bus.rvalid & bus.rready):
             m.d.sync += bus.rvalid.eq(0)

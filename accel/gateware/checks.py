@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from accel.gateware.splitram import past_end
 from accel.isa import COMMANDS, PARAM_WORDS, Engine, Operation, Space
 from accel.regmap import Cause, Rule
 
@@ -75,6 +76,12 @@ def _any_zero(*counts: Value) -> Value:
     return Cat(count == 0 for count in counts).any()
 
 
+def _exceeds(a: Value, b: Value, limit: int) -> Value:
+    """Return whether a + b is more than a small limit, without a sum of all their bits."""
+    bits = limit.bit_length()
+    return a[bits:].any() | b[bits:].any() | (a[:bits] + b[:bits] > limit)
+
+
 def transfer_rules(engine: Engine, fields: data.View) -> Rules:
     """Return the rules of a load or store command; rows are checked as they come."""
     counts = [fields.words, fields.rows, fields.planes]
@@ -118,7 +125,7 @@ def matmul_rules(
         | Cat(count[tile_bits:] for count in counts[2:]).any()
         | (fields.skip >= counts[0]),
         Rule.VALUE: ~Cat(modes).any(),
-        Rule.WEIGHTS: fields.weight_address[weight_bits] | last[weight_bits],
+        Rule.WEIGHTS: fields.weight_address[weight_bits] | past_end(last, weight_words),
         Rule.ACCUMULATORS: fields.acc_address[entry_bits:].any(),
     }
 
@@ -139,13 +146,14 @@ def vector_rules(
         Rule.COUNT: _any_zero(fields.slices, fields.count_col, fields.count_row, *windows),
         Rule.SIZE: (fields.dst_slot >= slots)
         | (pairs & (fields.b_slot >= slots))
-        | Mux(sums, fields.a_slot + fields.slices > columns, fields.a_slot >= slots),
+        | Mux(sums, _exceeds(fields.a_slot, fields.slices, columns), fields.a_slot >= slots),
         Rule.VALUE: (operation > max(Operation))
         | (~windowed & ((windows[0] != 1) | (windows[1] != 1)))
         | (fields.clamp_min > fields.clamp_max)
         | (fields.upper if lanes % 2 else 0)
         | (fields.uniform & ((fields.shift < -31) | (fields.shift > 30))),
-        Rule.WEIGHTS: ~fields.uniform & (fields.param_address[weight_bits] | last[weight_bits]),
+        Rule.WEIGHTS: ~fields.uniform
+        & (fields.param_address[weight_bits] | past_end(last, weight_words)),
     }
 
 

@@ -4,6 +4,7 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.bits import only
 from accel.gateware.decoder import Decoder
 from accel.gateware.execute import Execute
 from accel.gateware.fetch import TARGET_BITS, Fetch
@@ -87,10 +88,10 @@ class Controller(wiring.Component):
     -------
     One cycle per instruction, but: taken backward branch and JAL 2; other taken branch, or a
     backward one not taken, 4; FENCE.I 4; JALR 5; load 3; store 2, more while the load engine writes
-    program memory; both longer by the window's time if they go there; shift 3;
+    program memory; load and store in the window 3 and its time; shift 2;
     TREAD IDLE, TWAIT and WFI 2, and what they wait; mul* 8, div* and rem* 37; tensor
-    operations until they are accepted; CSR instructions, TREAD CYCLES and MRET 12 to 18, traps 16
-    to 22, up to 16 more at the start of a program.
+    operations until they are accepted; CSR instructions, TREAD CYCLES and MRET 13 to 19, traps 17
+    to 23, up to 16 more at the start of a program.
     """
 
     def __init__(
@@ -231,13 +232,12 @@ class Controller(wiring.Component):
             execute.issue.valid.eq(fetch.instruction.valid & ~hold),
             fetch.instruction.ready.eq(execute.issue.ready & ~hold),
             issue.control.eq(control),
-            issue.bad.eq(
-                control.illegal | control.ecall | control.ebreak | fetched.pc[-1] | execute.pending
-            ),
+            issue.bad.eq(control.ecall | control.ebreak | fetched.pc[-1] | execute.pending),
             issue.interrupted.eq(execute.pending),
             issue.subtract.eq(decoder.subtract),
             issue.word.eq(fetched.word[7:]),
             issue.pc.eq(fetched.pc),
+            issue.next.eq(fetched.next),
             issue.predicted.eq(fetched.predicted),
             issue.target.eq(fetched.target),
             issue.bad_target.eq(
@@ -251,10 +251,10 @@ class Controller(wiring.Component):
             ]
         pc = Cat(C(0, 2), fetched.pc) | self._base
         m.d.comb += [
-            registers.use[0].eq(~(decoder.a_is_pc | decoder.a_is_zero)),
-            registers.use[1].eq(~decoder.b_is_immediate),
-            registers.other[0].eq(pc & decoder.a_is_pc.replicate(32)),
-            registers.other[1].eq(decoder.immediate & decoder.b_is_immediate.replicate(32)),
+            registers.use[0].eq(decoder.a_is_register),
+            registers.use[1].eq(decoder.b_is_register),
+            registers.other[0].eq(only(decoder.a_is_pc, pc) | decoder.zimm),
+            registers.other[1].eq(decoder.immediate),
             registers.invert.eq(decoder.subtract),
             issue.a.eq(registers.operand[0]),
             issue.b.eq(registers.operand[1]),

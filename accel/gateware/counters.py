@@ -63,7 +63,7 @@ class CounterBank(wiring.Component):
     recorded_index : In(11)
         Activity (bits 10:8) and number of the record to show.
     recorded : Out(32)
-        What it counted, two cycles later.
+        What it counted, a cycle later, from a block RAM without an output register.
     """
 
     clear: In(1)
@@ -164,8 +164,11 @@ class CounterBank(wiring.Component):
             held = Signal.like(port, name="write_q")
             m.d.sync += held.eq(value)
             m.d.comb += port.eq(held)
-        m.d.comb += [read.addr.eq(self.recorded_index), read.en.eq(1)]
-        m.d.sync += self.recorded.eq(read.data)
+        m.d.comb += [
+            read.addr.eq(self.recorded_index),
+            read.en.eq(1),
+            self.recorded.eq(read.data),
+        ]
 
     def _settle(self, m: Module) -> None:
         left = Signal(range(_SETTLE + 1))

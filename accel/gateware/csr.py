@@ -45,6 +45,8 @@ class ControlRegisters(wiring.Component):
     -------
     bus : In(AXI4LiteSignature(12))
     irq : Out(1)
+    busy, error : Out(1)
+        Those bits of STATUS.
     core_start : Out(1)
         One cycle, to the controller.
     run : Out(1)
@@ -79,7 +81,7 @@ class ControlRegisters(wiring.Component):
 
     Latency
     -------
-    One cycle from the register write to `run` and `core_start`, which are high together; one from
+    Two cycles from the register write to `run` and `core_start`, which are high together; two from
     `core_done` to `irq`, SETTLE_CYCLES + 1 from a fault when the bus is idle then. A read of STAMP or COUNTER waits
     until it is right: some 60 cycles after a run or a change of COUNTER_INDEX.
     """
@@ -107,6 +109,8 @@ class ControlRegisters(wiring.Component):
             {
                 "bus": In(AXI4LiteSignature(ADDRESS_BITS)),
                 "irq": Out(1),
+                "busy": Out(1),
+                "error": Out(1),
                 "core_start": Out(1),
                 "run": Out(1),
                 "core_running": In(1),
@@ -173,6 +177,13 @@ class ControlRegisters(wiring.Component):
         """Read and write the registers; return the bits that a write to CONTROL sets now."""
         control = Signal(8)
         write = port.write
+        # Registers that say which one is written, with data that are still there, and which one is
+        # read: the way from the address is long.
+        writes = {
+            r.name: Signal(name=f"writes_{r.name.lower()}")
+            for r in regmap.REGISTERS
+            if r.access != "ro"
+        }
         self._changes = Signal(name="counter_index_changes")
         self._shows = Signal(name="reads_counter")
         self._wait = port.read_wait
@@ -181,19 +192,21 @@ class ControlRegisters(wiring.Component):
             for register in regmap.REGISTERS:
                 with m.Case(register.offset):
                     m.d.comb += port.write_error.eq(0)
-                    if register.name == "COUNTER_INDEX":
-                        m.d.comb += self._changes.eq(write.valid)
-                    with m.If(write.valid):
-                        if register.name == "CONTROL":
-                            m.d.comb += control.eq(Mux(write.strobe[0], write.data[:8], 0))
-                        elif register.access == "rw":
-                            kept = register.reset & register.fixed
-                            written = (write.data & ~register.fixed) | kept
-                            for byte in range(4):
-                                part = slice(8 * byte, 8 * byte + 8)
-                                with m.If(write.strobe[byte]):
-                                    m.d.sync += values[register.name][part].eq(written[part])
-        # A register that says which one is read: the way from there to the data is long.
+        for register in regmap.REGISTERS:
+            if register.access == "ro":
+                continue
+            now = writes[register.name]
+            m.d.sync += now.eq(write.valid & (write.address == register.offset))
+            if register.name == "CONTROL":
+                m.d.comb += control.eq(Mux(now & write.strobe[0], write.data[:8], 0))
+                continue
+            kept = register.reset & register.fixed
+            written = (write.data & ~register.fixed) | kept
+            for byte in range(4):
+                part = slice(8 * byte, 8 * byte + 8)
+                with m.If(now & write.strobe[byte]):
+                    m.d.sync += values[register.name][part].eq(written[part])
+        m.d.comb += self._changes.eq(writes["COUNTER_INDEX"])
         reads = {r.name: Signal(name=f"reads_{r.name.lower()}") for r in regmap.REGISTERS}
         for register in regmap.REGISTERS:
             m.d.sync += reads[register.name].eq(port.read_address == register.offset)
@@ -231,9 +244,11 @@ class ControlRegisters(wiring.Component):
             self.core_start.eq(self.run),
             self.halt.eq(stopping | error | self.clear),
             self.irq.eq(values["IRQ_ENABLE"][0] & (done | error)),
+            self.busy.eq(running | loading | stopping),
+            self.error.eq(error),
         ]
         flags = {
-            Status.BUSY: running | loading | stopping,
+            Status.BUSY: self.busy,
             Status.DONE: done,
             Status.ERROR: error,
             Status.IRQ: self.irq,
@@ -250,8 +265,13 @@ class ControlRegisters(wiring.Component):
             m.d.sync += [running.eq(1), done.eq(0), self.run.eq(1)]
         with m.If((self.boot.valid & self.boot.ready) | self.clear):
             m.d.sync += self.boot.valid.eq(0)
-        with m.If(running & self.core_done):
-            m.d.sync += [running.eq(0), done.eq(1), values["EXIT_CODE"].eq(self.exit_code)]
+        # A cycle late, as what `engine_fault` says of the run's end.
+        ended = Signal()
+        m.d.sync += ended.eq(self.core_done)
+        with m.If(self.core_done):
+            m.d.sync += values["EXIT_CODE"].eq(self.exit_code)
+        with m.If(running & ended):
+            m.d.sync += [running.eq(0), done.eq(1)]
         with m.If(loading & self.boot_complete):
             m.d.sync += [loading.eq(0), done.eq(1)]
         with m.If(fault):
@@ -297,7 +317,7 @@ class ControlRegisters(wiring.Component):
         if self._counters:
             self._connect_counters(m, running, stamps, values)
         else:
-            m.d.comb += values["STAMP"].eq(Mux(values["STAMP_INDEX"][11], 0, stamps.value))
+            m.d.sync += values["STAMP"].eq(Mux(values["STAMP_INDEX"][11], 0, stamps.value))
         m.d.comb += [
             values["CYCLES"].eq(cycles[:32]),
             values["CYCLES_HIGH"].eq(cycles[32:]),
@@ -329,6 +349,8 @@ class ControlRegisters(wiring.Component):
     ) -> None:
         m.submodules.counters = bank = CounterBank()
         index = values["STAMP_INDEX"]
+        # One register behind both memories.
+        m.d.sync += values["STAMP"].eq(Mux(index[11], bank.recorded, stamps.value))
         m.d.comb += [
             bank.clear.eq(self.run),
             bank.running.eq(running),
@@ -338,7 +360,6 @@ class ControlRegisters(wiring.Component):
             bank.record.eq(stamps.record),
             stamps.ready.eq(bank.ready),
             bank.recorded_index.eq(index[:11]),
-            values["STAMP"].eq(Mux(index[11], bank.recorded, stamps.value)),
             bank.index.eq(values["COUNTER_INDEX"]),
             bank.change.eq(self._changes),
             values["COUNTER"].eq(bank.value),

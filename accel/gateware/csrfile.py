@@ -114,7 +114,8 @@ class CsrFile(wiring.Component):
         ]
         with m.Switch(self.keeps):
             with m.Case(0):
-                m.d.comb += logic.eq(read.data)
+                # Rows that count have no fixed bits.
+                m.d.comb += logic.eq(self.data)
             with m.Case(1):
                 m.d.comb += logic.eq(self.operand)
             with m.Case(2):
@@ -127,19 +128,21 @@ class CsrFile(wiring.Component):
         beyond = self.written[self._width + 2 :] != self._base >> (self._width + 2)
         with m.If(write.en & (write.addr == ROWS[Csr.MTVEC])):
             m.d.sync += self.armed.eq(~beyond & self.written[2:].any())
-        self._status(m, read.data, logic)
+        self._status(m, read.data, write.addr)
         with m.If(self.restart):
             m.d.sync += self.armed.eq(0)
         return m
 
-    def _status(self, m: Module, stored: Signal, logic: Signal) -> None:
+    def _status(self, m: Module, stored: Signal, written_row: Signal) -> None:
         """Keep the bits that have an effect of their own."""
         mie, mpie, meie = (Signal(name=name) for name in ("mie", "mpie", "meie"))
         m.d.comb += self.data.eq(stored | self._fixed(mie, mpie, meie))
-        with m.If(self.assign & (self.row == ROWS[Csr.MSTATUS])):
-            m.d.sync += [mie.eq(logic[3]), mpie.eq(logic[7])]
-        with m.If(self.assign & (self.row == ROWS[Csr.MIE])):
-            m.d.sync += meie.eq(logic[11])
+        assigned = Signal()
+        m.d.sync += assigned.eq(self.assign)
+        with m.If(assigned & (written_row == ROWS[Csr.MSTATUS])):
+            m.d.sync += [mie.eq(self.written[3]), mpie.eq(self.written[7])]
+        with m.If(assigned & (written_row == ROWS[Csr.MIE])):
+            m.d.sync += meie.eq(self.written[11])
         with m.If(self.enters):
             m.d.sync += [mie.eq(0), mpie.eq(mie)]
         with m.If(self.returns):

@@ -1,10 +1,11 @@
 """The controller's instruction decoder, made from the instruction table."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import C, Cat, Module, Signal, Value, unsigned
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel import isa, riscv
+from accel.gateware.bits import only
 
 __all__ = ["Control", "Decoder", "Logic"]
 
@@ -42,7 +43,6 @@ class Control(data.Struct):
     csr: unsigned(1)
     mret: unsigned(1)
     wfi: unsigned(1)
-    slow: unsigned(1)  # the result is ready in the second phase, in a register
     several: unsigned(1)  # takes more than one phase
     writes: unsigned(1)  # has a destination register, not x0
 
@@ -54,6 +54,8 @@ class Decoder(wiring.Component):
     ----------
     multiply : bool
         Accept the M extension.
+    machine_mode : bool
+        Accept CSR instructions and MRET.
 
     Members
     -------
@@ -62,24 +64,30 @@ class Decoder(wiring.Component):
     subtract : Out(1)
         The adder computes a - b: operand b is to be inverted.
     immediate : Out(32)
-        Of I, S and U formats; 4 for JAL, whose adder computes the return address. Of CSR
-        instructions the value in the rs1 field, or 0: the adder passes their operand.
-    a_is_pc, a_is_zero, b_is_immediate : Out(1)
-        Operand sources; registers rs1 and rs2 otherwise.
+        Of I, S and U formats, for operand b; else 0.
+    zimm : Out(5)
+        The value in the rs1 field of a CSR instruction, for operand a; else 0.
+    a_is_pc, a_is_register, b_is_register : Out(1)
+        Operand sources: rs1, rs2, or the instruction's own address, which TPUSH sends along.
     """
 
-    def __init__(self, *, multiply: bool) -> None:
-        extensions = {"i", "zicsr", "tensor"} | ({"m"} if multiply else set())
-        self._instructions = [i for i in riscv.INSTRUCTIONS.values() if i.extension in extensions]
+    def __init__(self, *, multiply: bool, machine_mode: bool = True) -> None:
+        chosen = {"zicsr": machine_mode, "m": multiply}
+        self._instructions = [
+            i
+            for i in riscv.INSTRUCTIONS.values()
+            if chosen.get(i.extension, True) or i.name == "wfi"
+        ]
         super().__init__(
             {
                 "word": In(32),
                 "control": Out(Control),
                 "subtract": Out(1),
                 "immediate": Out(32),
+                "zimm": Out(5),
                 "a_is_pc": Out(1),
-                "a_is_zero": Out(1),
-                "b_is_immediate": Out(1),
+                "a_is_register": Out(1),
+                "b_is_register": Out(1),
             }
         )
 
@@ -95,22 +103,32 @@ class Decoder(wiring.Component):
         others = [i.pattern for i in self._instructions if i.match & 0x7F != opcode]
         return self.word.matches(_shortest(pattern, others))
 
-    def _legal(self) -> Signal:
-        """Find the instructions' patterns: in each opcode the same ones for several funct3."""
+    def _legal(self, m: Module) -> Value:
+        """Find the instructions' patterns: in each opcode the same ones for several funct3.
+
+        Opcodes and the rest are compared side by side: what is kept holds them apart.
+        """
         groups: dict[str, dict[str, list[str]]] = {}
         for i in self._instructions:
             p = i.pattern
             upper = groups.setdefault(p[25:], {}).setdefault(p[:17] + "---" + p[20:25], [])
             upper.append(p[17:20])
         funct3 = self.word[12:15]
-        return Cat(
-            self.word[:7].matches(opcode)
-            & Cat(
+        found = Signal(len(groups), attrs={"keep": 1})
+        for number, (opcode, uppers) in enumerate(groups.items()):
+            is_opcode, is_known = (
+                Signal(name=f"{name}_{opcode}", attrs={"keep": 1}) for name in ("opcode", "known")
+            )
+            known = Cat(
                 self.word[7:].matches(upper) & (funct3.matches(*values) if len(values) < 8 else 1)
                 for upper, values in uppers.items()
-            ).any()
-            for opcode, uppers in groups.items()
-        ).any()
+            )
+            m.d.comb += [
+                is_opcode.eq(self.word[:7].matches(opcode)),
+                is_known.eq(known.any()),
+                found[number].eq(is_opcode & is_known),
+            ]
+        return found.any()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -124,9 +142,10 @@ class Decoder(wiring.Component):
         reads_cycles = self._is("tread") & (self.word[15:20] == int(isa.StatusWord.CYCLES))
         csr = (system & funct3.any()) | reads_cycles
         zimm = system & funct3[2]
+        tpush = self._is("tpush")
         computes = op_imm | (op & ~self.word[25])
         m.d.comb += [
-            c.illegal.eq(~self._legal() | self._bad_tensor(m)),
+            c.illegal.eq(~self._legal(m) | self._bad_tensor(m)),
             c.ecall.eq(self._is("ecall")),
             c.ebreak.eq(self._is("ebreak")),
             c.fence_i.eq(self._is("fence.i")),
@@ -135,7 +154,7 @@ class Decoder(wiring.Component):
             c.jalr.eq(self._opcode(riscv.JALR)),
             c.load.eq(load),
             c.store.eq(store),
-            c.sum.eq(lui | auipc | c.jal | (computes & (funct3 == 0))),
+            c.sum.eq(lui | auipc | (computes & (funct3 == 0))),
             c.compare.eq(computes & funct3.matches(2, 3)),
             c.shift.eq(computes & funct3.matches(1, 5)),
             c.muldiv.eq(op & self.word[25]),
@@ -147,65 +166,72 @@ class Decoder(wiring.Component):
             c.mret.eq(self._is("mret")),
             c.wfi.eq(self._is("wfi")),
             # Of `system` the rest traps.
-            c.slow.eq(
+            c.several.eq(
                 c.shift
                 | c.muldiv
+                | c.jal
                 | c.jalr
+                | load
+                | store
                 | system
                 | (custom & funct3.matches(isa.Funct3.TWAIT, isa.Funct3.TREAD))
             ),
-            c.several.eq(c.slow | load | store),
             c.writes.eq(
                 (lui | auipc | c.jal | c.jalr | load | op_imm | op | c.tread | csr)
                 & self.word[7:12].any()
             ),
             self.subtract.eq(c.branch | c.compare | (op & self.word[30] & (funct3 == 0))),
-            self.a_is_pc.eq(auipc | c.jal),
-            self.a_is_zero.eq(lui | zimm),
-            self.b_is_immediate.eq(lui | auipc | c.jal | c.jalr | load | store | op_imm | csr),
+            self.zimm.eq(only(zimm, self.word[15:20])),
+            self.a_is_pc.eq(auipc | tpush),
+            self.a_is_register.eq(~(lui | auipc | tpush | zimm)),
+            self.b_is_register.eq(op | c.branch | custom),
         ]
         with m.If(computes):
             with m.Switch(funct3):
                 for value, operation in ((4, Logic.XOR), (6, Logic.OR), (7, Logic.AND)):
                     with m.Case(value):
                         m.d.comb += c.logic.eq(operation)
-        self._immediate(m, upper=lui | auipc, store=store, jal=c.jal, csr=csr)
+        self._immediate(m, upper=lui | auipc, store=store, integer=load | op_imm | c.jalr)
         return m
 
-    def _immediate(
-        self, m: Module, *, upper: Signal, store: Signal, jal: Signal, csr: Signal
-    ) -> None:
+    def _immediate(self, m: Module, *, upper: Signal, store: Signal, integer: Signal) -> None:
         word = self.word
-        low = Signal(12)
-        with m.If(jal):
-            m.d.comb += low.eq(4)
-        with m.Elif(store):
-            m.d.comb += low.eq(Cat(word[7:12], word[25:32]))
-        with m.Elif(csr):
-            m.d.comb += low.eq(Mux(word[14], word[15:20], 0))
-        with m.Elif(~upper):
-            m.d.comb += low.eq(word[20:32])
-        high = Signal(20)
-        with m.If(upper):
-            m.d.comb += high.eq(word[12:32])
-        with m.Elif(~jal & ~csr):
-            m.d.comb += high.eq(word[31].replicate(20))
-        m.d.comb += self.immediate.eq(Cat(low, high))
+        signed = integer | store
+        m.d.comb += self.immediate.eq(
+            Cat(
+                only(integer, word[20:25]) | only(store, word[7:12]),
+                only(signed, word[25:32]),
+                only(upper, word[12:32]) | only(signed, word[31].replicate(20)),
+            )
+        )
 
     def _bad_tensor(self, m: Module) -> Signal:
         """Find what the patterns of the tensor instructions let through; see isa.Funct3."""
         engine, pair, post = self.word[30:32], self.word[25:30], self.word[20:24]
-        pairs = Array(isa.COMMANDS[e].pairs for e in isa.Engine)
         bad = Signal()
         with m.If(self._opcode(isa.CUSTOM_0)):
             with m.Switch(self.word[12:15]):
                 with m.Case(isa.Funct3.TSET, isa.Funct3.TADD):
-                    m.d.comb += bad.eq(pair >= pairs[engine])
+                    m.d.comb += bad.eq(
+                        Cat(
+                            (engine == e) & _at_least(pair, isa.COMMANDS[e].pairs)
+                            for e in isa.Engine
+                        ).any()
+                    )
                 with m.Case(isa.Funct3.TPUSH):
                     m.d.comb += bad.eq(post.bit_select(engine, 1))
                 with m.Case(isa.Funct3.TREAD):
                     m.d.comb += bad.eq(self.word[15:20] >= len(isa.StatusWord))
         return bad
+
+
+def _at_least(value: Value, bound: int) -> Value:
+    """Compare with a constant in lookup tables; yosys takes a carry chain."""
+    result: Value = C(1, 1)
+    for place in range(len(value)):
+        bit = value[place]
+        result = bit & result if bound >> place & 1 else bit | result
+    return result
 
 
 def _shortest(pattern: str, others: list[str]) -> str:

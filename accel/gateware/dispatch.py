@@ -70,7 +70,7 @@ class Dispatcher(wiring.Component):
         ]
         with m.If(push):
             masks = Cat(held.rs1_field[:4], held.rs2_field[:4], held.funct7[0])
-            m.d.comb += entry.a.eq(masks)
+            m.d.comb += entry.b.eq(masks)
         with m.Switch(engine):
             for e in Engine:
                 with m.Case(int(e)):

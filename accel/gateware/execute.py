@@ -1,10 +1,11 @@
 """The controller's execute stage: results, jumps, tensor operations, traps."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.alu import Alu, Shifter
+from accel.gateware.bits import only
 from accel.gateware.issue import IssueLayout
 from accel.gateware.loadstore import LoadStore
 from accel.gateware.muldiv import MultiplyDivide
@@ -15,7 +16,6 @@ from accel.gateware.rvfi import TapLayout
 from accel.gateware.trapcause import TrapCause
 from accel.gateware.traps import Fault, TrapUnit
 from accel.gateware.window import WindowPort
-from accel.isa import Funct3
 
 __all__ = ["Execute", "Fault"]
 
@@ -97,19 +97,14 @@ class Execute(wiring.Component):
                 "steal": Out(data.StructLayout({"valid": 1, "address": address_width})),
                 "data": In(32),
                 "write": ProgramPort(address_width).members["write"],
-                "storing": Out(1),
                 "interrupt": In(1),
-                "pending": Out(1),
-                "stop": Out(1),
+                **dict.fromkeys(("storing", "pending", "stop", "done", "waits", "retired"), Out(1)),
                 "tap": Out(TapLayout()),
                 "window": Out(WindowPort(window_width)),
                 "tensor": Out(stream.Signature(TensorOperation)),
                 "idle": In(4),
-                "done": Out(1),
                 "exit_code": Out(32),
                 "fault": Out(Fault),
-                "waits": Out(1),
-                "retired": Out(1),
                 "pc": Out(PC_BITS),
                 **({"current": Out(1)} if parity else {}),
             }
@@ -124,7 +119,13 @@ class Execute(wiring.Component):
         third = Signal()
         finishing = Signal()
         address = Signal(32)
-        slow = Signal(32)
+        # What comes through a register: of loads, shifts, links, CSRs. 0 but in the phase in which it
+        # is the result.
+        late = Signal(32)
+        # Registers for speed: a load is in its first phase; what executes may write; nothing does, or
+        # it takes one cycle whatever happens.
+        stealing, writing = Signal(), Signal()
+        quick = Signal(init=1)
         active = Signal()
         complete = Signal()
         taken = Signal()
@@ -144,7 +145,7 @@ class Execute(wiring.Component):
         first = active & ~second & ~third
         funct3 = x.word[5:8]
         m.d.comb += [
-            active.eq(valid & ~self.redirect.valid & ~trapping & ~x.bad),
+            active.eq(valid & ~self.redirect.valid & ~trapping & ~x.bad & ~c.illegal),
             alu.a.eq(x.a),
             alu.b.eq(x.b),
             alu.subtract.eq(x.subtract),
@@ -153,76 +154,93 @@ class Execute(wiring.Component):
             taken.eq(Mux(funct3[2], alu.less, alu.equal) ^ funct3[0]),
         ]
         settled = self._tensor(m, x, active)
-        first_over, slow_result = self._slow(m, x, first, settled, traps)
+        first_over, others = self._late(m, x, first, settled, traps, memory)
         m.d.comb += [
             memory.control.eq(c),
             memory.funct3.eq(funct3),
             memory.value.eq(x.data),
+            memory.coming.eq(alu.sum),
+            memory.take.eq(~second & ~trapping),
             memory.address.eq(address),
             memory.second.eq(second),
             memory.active.eq(active),
-            memory.data.eq(self.data),
+            memory.word.eq(late),
             self.storing.eq(second & c.store),
         ]
         wiring.connect(m, memory.write, wiring.flipped(self.write))
         wiring.connect(m, memory.window, wiring.flipped(self.window))
-        bad_jump = x.bad_target & (c.jal | (c.branch & taken))
+        jumps = c.jal | c.jalr
+        misaligned = Mux(c.jalr, address[1], x.target[1])
+        bad_jump = x.bad_target & ((c.jal & second) | (c.branch & taken))
         fault = Signal()
         m.d.comb += fault.eq(
             valid
             & ~self.redirect.valid
             & ~trapping
-            & (x.bad | bad_jump | (second & memory.refused) | (first & traps.bad))
+            & (x.bad | c.illegal | bad_jump | (second & memory.refused) | (first & traps.bad))
         )
         entering = self._trap(m, x, traps, address, fault, trapping, first, memory)
 
         m.d.comb += [
             complete.eq(finishing | memory.stored | (~c.several & (~c.tensor | self.tensor.ready))),
-            self.issue.ready.eq(~valid | complete | self.redirect.valid),
+            self.issue.ready.eq(
+                quick
+                | finishing
+                | self.redirect.valid
+                | memory.stored
+                | (c.tensor & self.tensor.ready)
+            ),
             # Of instructions that write, these can trap after decode.
             self.write_back.valid.eq(
                 active
-                & Mux(
-                    c.several,
-                    third | (second & ~c.load & ~(c.jalr & address[1])),
-                    ~(c.jal & x.target[1]),
-                )
+                & (~c.several | third | (second & ~c.load & ~(jumps & misaligned)))
                 & c.writes
             ),
-            self.write_back.forward.eq(valid & c.writes),
+            self.write_back.forward.eq(writing),
             self.write_back.register.eq(x.word[0:5]),
             self.write_back.data.eq(
-                # `slow` and `loaded` are 0 but in the phase in which they are the result.
-                (_only(c.sum, alu.sum) | alu.bits | (slow | memory.result)) | (alu.less & c.compare)
+                only(c.sum, alu.sum) | alu.bits | memory.result | (alu.less & c.compare)
             ),
             # Loose, for speed: reading for a load that is dropped does no harm.
-            self.steal.valid.eq(valid & c.load & ~second & ~third & ~self.redirect.valid),
+            self.steal.valid.eq(stealing & ~self.redirect.valid),
             self.steal.address.eq(alu.sum[2:]),
             self.done.eq(active & c.tdone),
             self.waits.eq(active & c.twait),
             self.exit_code.eq(x.a),
         ]
         # A jump that leaves the memory is complete when what it finds there traps.
-        leaves = (c.jal | c.branch | c.jalr) & ~Mux(c.jalr, address[1], x.target[1])
-        retire = active & complete & (~fault | leaves)
-        self._tap(m, x, memory, address, slow, retire, fault, taken, entering)
+        spoiled = (x.target[1] & (c.jal | (c.branch & taken))) | (
+            second & memory.refused & ~(c.jalr & ~address[1])
+        )
+        retire = active & complete & ~spoiled
+        self._tap(m, x, memory, address, late, retire, fault, taken, entering)
         begins = first & c.several & first_over
-        stays = (second & c.store) | memory.asks
+        stays = (second & c.store & ~memory.answered) | memory.asks
         m.d.sync += [
             self.retired.eq(retire),
-            slow.eq(_only(first, slow_result) | _only(traps.done, traps.data)),
+            late.eq(only(memory.from_program, self.data) | others),
             second.eq(active & ~complete & ((begins & ~traps.bad) | stays)),
-            third.eq(memory.loaded),
+            third.eq(memory.loaded | memory.answered),
             # The last phase of what does not complete in the one in which it can be known.
-            finishing.eq(memory.loaded | (begins & ~traps.bad & ~(c.load | c.store))),
+            finishing.eq(
+                memory.loaded | memory.answered | (begins & ~traps.bad & ~(c.load | c.store))
+            ),
         ]
-        with m.If(~second & ~trapping):
-            m.d.sync += address.eq(alu.sum)
-        with m.If(self.issue.ready):
-            m.d.sync += [x.eq(self.issue.payload), valid.eq(self.issue.valid)]
+        with m.If(memory.take):
+            m.d.sync += address.eq(memory.coming)
+        issue, control = self.issue, self.issue.payload.control
+        m.d.sync += stealing.eq(0)
+        with m.If(issue.ready):
+            m.d.sync += [
+                x.eq(issue.payload),
+                valid.eq(issue.valid),
+                stealing.eq(issue.valid & control.load),
+                writing.eq(issue.valid & control.writes),
+                quick.eq(~issue.valid | ~(control.several | control.tensor)),
+            ]
         with m.If(~self.enable | self.redirect.valid | self.done):
-            m.d.sync += valid.eq(0)
-        self._redirect(m, x, address, slow, active, second, taken, entering)
+            m.d.sync += [valid.eq(0), stealing.eq(0), writing.eq(0), quick.eq(1)]
+        self._redirect(m, x, address, late, active, second, taken, entering)
         return m
 
     def _trap(
@@ -280,9 +298,7 @@ class Execute(wiring.Component):
             self.tensor.payload.rs1_field.eq(x.word[8:13]),
             self.tensor.payload.rs2_field.eq(x.word[13:18]),
             self.tensor.payload.a.eq(x.a),
-            self.tensor.payload.b.eq(
-                Mux(x.word[5:8] == Funct3.TPUSH, Cat(self.pc, x.b[PC_BITS:]), x.b)
-            ),
+            self.tensor.payload.b.eq(x.b),
             self.pc.eq(x.pc),
         ]
         # `idle` is right two cycles after the last transfer, its registered copy three.
@@ -292,34 +308,36 @@ class Execute(wiring.Component):
         m.d.sync += [self._idle.eq(self.idle), recent.eq(Cat(accepted, recent[0]))]
         return ~recent.any()
 
-    def _slow(
-        self, m: Module, x: data.View, first: Signal, settled: Signal, traps: TrapUnit
-    ) -> tuple[Signal, Signal]:
-        """Return when the first phase is over, and the results that pass through a register.
-
-        The trap unit's are added to them.
-        """
+    def _late(
+        self,
+        m: Module,
+        x: data.View,
+        first: Signal,
+        settled: Signal,
+        traps: TrapUnit,
+        memory: LoadStore,
+    ) -> tuple[Value, Value]:
+        """Return when the first phase is over, and what `late` becomes but for the program's data."""
         c = x.control
         m.submodules.shifter = shifter = Shifter()
-        link = Cat(C(0, 2), (x.pc + 1)[: self._width + 1]) | self._base
-        shifting = Signal()
-        m.d.sync += shifting.eq(first & c.shift & ~shifting)
         m.d.comb += [
-            shifter.start.eq(first & c.shift & ~shifting),
             shifter.value.eq(x.a),
             shifter.amount.eq(x.b[:5]),
             shifter.right.eq(x.word[7]),
+            shifter.enable.eq(first & c.shift),
             shifter.arithmetic.eq(x.word[23]),
         ]
         engines_idle = settled & (self._idle | ~x.word[8:12]).all()
         over = (
-            (~c.shift | shifting)
-            & (~c.tread | settled)
+            (~c.tread | settled)
             & (~c.twait | engines_idle)
             & (~c.wfi | traps.wake)
             & (~(c.csr | c.mret) | traps.done)
         )
-        result = _only(shifting, shifter.result) | _only(c.tread, self._idle) | _only(c.jalr, link)
+        link = Cat(C(0, 2), x.next[: self._width + 1]) | self._base
+        response = self.window.response.data
+        rest = only(memory.from_window, response) | only(traps.done, traps.data)
+        rest |= only(first & c.tread, self._idle) | only(first & (c.jal | c.jalr), link)
         if self._multiply:
             m.submodules.muldiv = muldiv = MultiplyDivide(target=self._target)
             started = Signal()
@@ -332,15 +350,18 @@ class Execute(wiring.Component):
                 muldiv.funct3.eq(x.word[5:8]),
             ]
             over = over & (~c.muldiv | muldiv.done)
-            result = result | _only(c.muldiv, muldiv.result)
-        return over, result
+            rest |= only(first & c.muldiv, muldiv.result)
+        # The program memory is later still: it meets one lookup table, with what is kept here.
+        others, shifted = (Signal(32, name=n, attrs={"keep": 1}) for n in ("others", "shifted"))
+        m.d.comb += [others.eq(rest), shifted.eq(shifter.result)]
+        return over, others | shifted
 
     def _redirect(
         self,
         m: Module,
         x: data.View,
         address: Signal,
-        slow: Signal,
+        late: Signal,
         active: Signal,
         second: Signal,
         taken: Signal,
@@ -361,15 +382,15 @@ class Execute(wiring.Component):
             )
         )
         # Where there is no program memory, the highest bit says so.
-        outside = slow[self._width + 2 :] != self._base >> (self._width + 2)
+        outside = late[self._width + 2 :] != self._base >> (self._width + 2)
         with m.If(self.restart):
             m.d.sync += pc.eq(0)
         with m.Elif(entering | c.mret):
-            m.d.sync += pc.eq(Cat(slow[2 : self._width + 2], outside))
+            m.d.sync += pc.eq(Cat(late[2 : self._width + 2], outside))
         with m.Elif(c.jalr):
             m.d.sync += pc.eq(address[2 : self._width + 2])
         with m.Elif(c.fence_i | c.csr | x.predicted):
-            m.d.sync += pc.eq(x.pc + 1)
+            m.d.sync += pc.eq(x.next)
         with m.Else():
             m.d.sync += pc.eq(x.target[2 : self._width + 2])
 
@@ -379,7 +400,7 @@ class Execute(wiring.Component):
         x: data.View,
         memory: LoadStore,
         address: Signal,
-        slow: Signal,
+        late: Signal,
         retire: Signal,
         fault: Signal,
         taken: Signal,
@@ -388,30 +409,25 @@ class Execute(wiring.Component):
         """Drive `tap`; the hardware is the same without it."""
         c, tap = x.control, self.tap
         region = self._base >> (self._width + 2)
-        outside = slow[self._width + 2 :] != region
+        outside = late[self._width + 2 :] != region
         m.d.comb += [
             tap.retire.eq(retire),
             tap.trap.eq(fault),
             tap.interrupted.eq(x.interrupted),
             tap.entering.eq(entering),
-            tap.handler.eq(slow),
+            tap.handler.eq(late),
             tap.load.eq(c.load),
             tap.store.eq(c.store),
             tap.address.eq(address),
             tap.mask.eq(memory.mask),
-            tap.loaded.eq(memory.word),
+            tap.loaded.eq(late),
             tap.stored.eq(memory.bytes),
         ]
         with m.If(c.jalr):
             m.d.comb += tap.next.eq(Cat(0, address[1:]))
         with m.Elif(c.mret):
-            m.d.comb += tap.next.eq(Cat(slow[: self._width + 2], outside) | self._base)
+            m.d.comb += tap.next.eq(Cat(late[: self._width + 2], outside) | self._base)
         with m.Elif(c.jal | (c.branch & taken)):
             m.d.comb += tap.next.eq(x.target.as_signed() + self._base)
         with m.Else():
-            m.d.comb += tap.next.eq((Cat(C(0, 2), x.pc) | self._base) + 4)
-
-
-def _only(select: Signal, value: Signal) -> Signal:
-    """Return `value` where `select` is high, else 0."""
-    return value & select.replicate(len(value))
+            m.d.comb += tap.next.eq(Cat(C(0, 2), x.next) | self._base)

@@ -22,9 +22,19 @@ from accel.gateware.blockram import (
 from accel.gateware.lutmultiplier import PAIR_MODULE, pair_verilog
 from accel.gateware.multiplier import DSP_MODULE, dsp_verilog
 from accel.gateware.netlist import compress_memory_init, merge_modules
+from accel.gateware.serial.mac import MAC_MODULE, mac_verilog
+from accel.gateware.spram import SPRAM_MODULE, spram_verilog
 from accel.isa import ISA_VERSION
 
-__all__ = ["BUSES", "emit_accelerator", "emit_verilog", "port_names", "tool_versions"]
+__all__ = [
+    "BUSES",
+    "emit_accelerator",
+    "emit_verilog",
+    "finish_verilog",
+    "port_names",
+    "provenance_header",
+    "tool_versions",
+]
 
 BUSES = ("axi4",)
 """Memory and register ports that `emit_accelerator` can give the accelerator."""
@@ -54,6 +64,8 @@ _PRIMITIVES = {
     PAIR_MODULE: pair_verilog,
     BLOCK_RAM_MODULE: block_ram_verilog,
     PARITY_RAM_MODULE: parity_ram_verilog,
+    MAC_MODULE: mac_verilog,
+    SPRAM_MODULE: spram_verilog,
 }
 
 
@@ -100,10 +112,11 @@ def port_names(component: wiring.Component) -> dict[str, str]:
     return names
 
 
-def _order_ports(verilog: str, order: list[str]) -> str:
+def _order_ports(verilog: str, order: list[str] | None) -> str:
     # yosys lists the ports in no useful order; instances wired by position need a stable one.
     def sort(match: re.Match[str]) -> str:
-        ports = sorted((p.strip() for p in match[2].split(",")), key=order.index)
+        ports = (p.strip() for p in match[2].split(","))
+        ports = sorted(ports, key=order.index if order else None)
         return match[1] + "(" + ", ".join(ports) + ");"
 
     return re.sub(r"^(module \S+?) ?\(([^)]*)\);", sort, verilog, count=1, flags=re.M)
@@ -165,10 +178,30 @@ def emit_verilog(component: wiring.Component, *, name: str = "top", header: str 
     _check_name(name)
     names = port_names(component)
     text = rtlil.convert(component, name=name, emit_src=False)
-    verilog = _run_yosys(merge_modules(text, name, names))
+    return finish_verilog(text, name, names=names, header=header)
+
+
+def finish_verilog(
+    rtlil_text: str, name: str, *, names: dict[str, str] | None = None, header: str = ""
+) -> str:
+    """Return one self-contained Verilog-2005 file for what Amaranth made of a design.
+
+    Parameters
+    ----------
+    rtlil_text : str
+        Without source locations.
+    name : str
+        Of the top module in it: a Verilog identifier.
+    names : dict of str to str, optional
+        Ports of the top module by the names that Amaranth gives them, in their order. By default
+        they keep their names, in alphabetical order.
+    header : str
+        Text of the comment at the top.
+    """
+    verilog = _run_yosys(merge_modules(rtlil_text, name, names or {}))
     verilog = re.sub(r"\A(/\*.*?\*/|\s)*", "", verilog, flags=re.S)
     verilog = _start_blocks(verilog)
-    verilog = _order_ports(verilog, list(names.values()))
+    verilog = _order_ports(verilog, list(names.values()) if names else None)
     for module, text in _PRIMITIVES.items():
         if re.search(rf"\b{module}\b", verilog):
             own_name = module.replace("systolite", name, 1)
@@ -177,12 +210,12 @@ def emit_verilog(component: wiring.Component, *, name: str = "top", header: str 
     return comment + ("\n" if comment else "") + compress_memory_init(verilog)
 
 
-def configuration_header(config: Config, bus: str) -> str:
-    """Return the comment that says what a file was generated from."""
+def provenance_header(config: Config, title: str) -> str:
+    """Return the comment that says what a file was generated from; `title` is its first line."""
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    name = fields.pop("name")
+    del fields["name"]
     lines = [
-        f"systolite int8 neural accelerator, configuration {name}, {bus} ports",
+        title,
         f"fingerprint {config.fingerprint:#010x}, ISA version {ISA_VERSION}",
         "",
         *(f"  {key} = {value}" for key, value in fields.items()),
@@ -231,6 +264,6 @@ def emit_accelerator(
     if bus not in BUSES:
         raise AccelError(f"unknown bus {bus}: use {', '.join(BUSES)}")
     _check_name(name)
-    return emit_verilog(
-        Accelerator(config, rvfi=rvfi), name=name, header=configuration_header(config, bus)
-    )
+    title = f"systolite int8 neural accelerator, configuration {config.name}, {bus} ports"
+    header = provenance_header(config, title)
+    return emit_verilog(Accelerator(config, rvfi=rvfi), name=name, header=header)

@@ -1,6 +1,6 @@
 """The way of a fault from where it is found to the control registers."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -78,7 +78,8 @@ class FaultCollector(wiring.Component):
     overflow, overflowed : In(4)
         Of TokenCounters.
     expired, unfinished : In(1), pc : In(PC_BITS)
-        The run takes too long, or ends before its commands do, and where it is.
+        The run takes too long, and where it is; or it ended before its commands did, where it was
+        a cycle before.
     fault : Out(MachineFault)
         Of several in one cycle the one that is first here.
 
@@ -102,37 +103,40 @@ class FaultCollector(wiring.Component):
         fault = self.fault
         # What comes from all over the chip; the way to the control registers is another long one.
         found = Signal(MachineFault)
-        m.d.sync += found.valid.eq(0)
-        # From last to first: an assignment that comes later goes first.
-        for flag, cause in (
-            (self.expired, Cause.WATCHDOG),
-            (self.unfinished, Cause.UNFINISHED),
+        flags = []
+        # From last to first: an assignment that comes later goes first. While nothing is found
+        # these hold anything: a choice is sooner there than an enable behind it.
+        m.d.sync += [
+            found.cause.eq(Cause.TOKEN_OVERFLOW),
+            found.address.eq(self.overflowed),
+            found.pc.eq(0),
+        ]
+        for engine in reversed(Engine):
+            flags.append(self.overflow[engine])
+            with m.If(self.overflow[engine]):
+                m.d.sync += found.engine.eq(int(engine))
+        for engine in reversed(Engine):
+            own = self.engines[engine]
+            flags.append(own.valid | self.illegal[engine])
+            with m.If(flags[-1]):
+                m.d.sync += [
+                    found.engine.eq(int(engine)),
+                    found.cause.eq(Mux(own.valid, own.cause, Cause.CHIP_ADDRESS)),
+                    found.address.eq(Mux(own.valid, own.address, Rule.SCRATCHPAD)),
+                    found.pc.eq(Mux(own.valid, own.pc, self.pcs[engine])),
+                ]
+        pc = Signal.like(self.pc, reset_less=True)
+        m.d.sync += [found.valid.eq(Cat(flags).any()), pc.eq(self.pc)]
+        for flag, cause, where in (
+            (self.expired, Cause.WATCHDOG, self.pc),
+            (self.unfinished, Cause.UNFINISHED, pc),
         ):
             with m.If(flag):
                 m.d.comb += [
                     fault.valid.eq(1),
                     fault.engine.eq(CONTROLLER),
                     fault.cause.eq(cause),
-                    fault.pc.eq(self.pc),
-                ]
-        for engine in reversed(Engine):
-            with m.If(self.overflow[engine]):
-                m.d.sync += [
-                    found.valid.eq(1),
-                    found.engine.eq(int(engine)),
-                    found.cause.eq(Cause.TOKEN_OVERFLOW),
-                    found.address.eq(self.overflowed),
-                    found.pc.eq(0),
-                ]
-        for engine in reversed(Engine):
-            own = self.engines[engine]
-            with m.If(own.valid | self.illegal[engine]):
-                m.d.sync += [
-                    found.valid.eq(1),
-                    found.engine.eq(int(engine)),
-                    found.cause.eq(Mux(own.valid, own.cause, Cause.CHIP_ADDRESS)),
-                    found.address.eq(Mux(own.valid, own.address, Rule.SCRATCHPAD)),
-                    found.pc.eq(Mux(own.valid, own.pc, self.pcs[engine])),
+                    fault.pc.eq(where),
                 ]
         with m.If(found.valid):
             m.d.comb += fault.eq(found)

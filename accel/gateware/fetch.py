@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.bits import only
+
 __all__ = ["TARGET_BITS", "Fetch", "FetchedLayout"]
 
 TARGET_BITS = 22
@@ -22,6 +24,7 @@ class FetchedLayout(data.StructLayout):
     -------
     word : 32 bits
     pc : word address; its highest bit is set when it is past the end of the memory
+    next : pc + 1
     predicted : 1 bit; fetch went on at `target`
     target : byte address that a branch or JAL names; of no meaning for others
     """
@@ -31,6 +34,7 @@ class FetchedLayout(data.StructLayout):
             {
                 "word": unsigned(32),
                 "pc": unsigned(pc_width),
+                "next": unsigned(pc_width),
                 "predicted": unsigned(1),
                 "target": signed(TARGET_BITS),
             }
@@ -92,7 +96,7 @@ class Fetch(wiring.Component):
         arriving = Signal()
         again = Signal()
         word = Signal(32)
-        pc = Signal(self._pc_width)
+        pc, following_pc = Signal(self._pc_width), Signal(self._pc_width)
         valid = self.instruction.valid
 
         predicted, target = self._predict(m, word, pc)
@@ -102,6 +106,7 @@ class Fetch(wiring.Component):
         m.d.comb += [
             self.instruction.payload.word.eq(word),
             self.instruction.payload.pc.eq(pc),
+            self.instruction.payload.next.eq(following_pc),
             self.instruction.payload.predicted.eq(predicted),
             self.instruction.payload.target.eq(target),
             follows.eq(valid & predicted),
@@ -114,22 +119,32 @@ class Fetch(wiring.Component):
             ),
             self.read.eq(issue | self.steal.valid),
         ]
-        with m.If(self.redirect.valid):
-            m.d.comb += address.eq(self.redirect.pc)
-        with m.Elif(follows):
-            m.d.comb += address.eq(target[2:])
-        with m.Else():
-            # The carry is bit 0 of one addition: yosys would build two adders.
-            total = Cat(1, issued) + ~again
-            m.d.comb += address.eq(total[1:])
-        m.d.comb += self.address.eq(Mux(self.steal.valid, self.steal.address, address))
+        # The carry is bit 0 of one addition: yosys would build two adders.
+        following = (Cat(1, issued) + ~again)[1 : self._pc_width + 1]
+        # Two lookup tables from each source: signals with this attribute stay where they are.
+        kept = {"keep": 1}
+        next_, jumped = Signal(self._pc_width, attrs=kept), Signal(self._pc_width, attrs=kept)
+        moves = self.redirect.valid | self.steal.valid
+        m.d.comb += [
+            next_.eq(
+                only(self.redirect.valid, self.redirect.pc) | only(~moves & ~follows, following)
+            ),
+            jumped.eq(only(~moves & follows, target[2 : self._pc_width + 2])),
+            address.eq(only(self.steal.valid, self.steal.address) | next_ | jumped),
+            self.address.eq(address),
+        ]
 
         with m.If(issue):
             m.d.sync += [issued.eq(address), arriving.eq(1), again.eq(0)]
         with m.Elif(self.take | self.steal.valid):
             m.d.sync += [arriving.eq(0), again.eq(again | (arriving & ~self.take))]
         with m.If(self.take):
-            m.d.sync += [word.eq(self.data), pc.eq(issued), valid.eq(arriving)]
+            m.d.sync += [
+                word.eq(self.data),
+                pc.eq(issued),
+                following_pc.eq(following),
+                valid.eq(arriving),
+            ]
         with m.If(~self.enable | self.redirect.valid | (follows & self.instruction.ready)):
             m.d.sync += valid.eq(0)
         if self._parity:
@@ -138,24 +153,27 @@ class Fetch(wiring.Component):
         return m
 
     def _predict(self, m: Module, word: Signal, pc: Signal) -> tuple[Signal, Signal]:
-        """Return whether fetch should follow the jump in `word`, and its target."""
+        """Return whether fetch should follow the jump in `word`, and its target.
+
+        What is a choice between bits of the word is made as it arrives, with one lookup table.
+        """
         predicted = Signal()
-        offset = Signal(signed(21))
+        low, middle, high = Signal(4), Signal(), Signal(8)
+        jumps, branches = Signal(), Signal()
         target = Signal(signed(TARGET_BITS))
-        is_jal, sign = word[3], word[31]
+        data, is_jal = self.data, self.data[3]
+        with m.If(self.take):
+            m.d.sync += [
+                low.eq(Mux(is_jal, data[21:25], data[8:12])),
+                middle.eq(Mux(is_jal, data[20], data[7])),
+                high.eq(Mux(is_jal, data[12:20], data[31].replicate(8))),
+                # Enough to tell BRANCH and JAL from all other legal opcodes; the others fault anyway.
+                jumps.eq(data[4:7].matches("110") & is_jal),
+                branches.eq(data[4:7].matches("110") & ~data[2]),
+            ]
+        offset = Cat(0, low, word[25:31], middle, high, word[31])
         m.d.comb += [
-            # Enough to tell BRANCH and JAL from all other legal opcodes; the others fault anyway.
-            predicted.eq(word[4:7].matches("110") & (is_jal | (~word[2] & sign))),
-            offset.eq(
-                Cat(
-                    0,
-                    Mux(is_jal, word[21:25], word[8:12]),
-                    word[25:31],
-                    Mux(is_jal, word[20], word[7]),
-                    Mux(is_jal, word[12:20], sign.replicate(8)),
-                    sign,
-                )
-            ),
-            target.eq(Cat(0, 0, pc) + offset),
+            predicted.eq(jumps | (branches & word[31])),
+            target.eq(Cat(0, 0, pc) + offset.as_signed()),
         ]
         return predicted, target

@@ -20,13 +20,13 @@ class IssueLayout(data.StructLayout):
     Members
     -------
     control : Control
-    bad : 1 bit; it traps whatever its operands are
+    bad : 1 bit; it traps whatever its operands are, as one does that is `illegal`
     interrupted : 1 bit; the interrupt is taken in its place
     subtract : 1 bit; `b` is inverted
     word : instruction bits 31:7
     a, b : operands of the adder
     data : register rs2, for stores
-    pc, predicted, target : as in FetchedLayout
+    pc, next, predicted, target : as in FetchedLayout
     bad_target : 1 bit; no instruction can be at `target`
     """
 
@@ -42,6 +42,7 @@ class IssueLayout(data.StructLayout):
                 "b": unsigned(32),
                 "data": unsigned(32),
                 "pc": unsigned(pc_width),
+                "next": unsigned(pc_width),
                 "predicted": unsigned(1),
                 "target": signed(TARGET_BITS),
                 "bad_target": unsigned(1),

@@ -67,6 +67,7 @@ class HostLink(wiring.Component):
             memory_base=memory_base,
             memory_bytes=memory_bytes,
             patience=1 << patience_bits,
+            bit_cycles=self._bit_cycles,
         )
         self._data_bits = data_bits
         super().__init__(

@@ -100,8 +100,8 @@ class LoadEngine(wiring.Component):
     scratchpad, weights, table, program : Out(WritePort)
         Whole words: every mask is 1. Program data are 32 bits, table entries too.
     fault : Out(EngineFault)
-        In the cycle of a beat with an error response, or the one after a burst outside the window
-        or a command that breaks a rule. What is possible goes on until `halt`.
+        One cycle after a beat with an error response, a burst outside the window or a command that
+        breaks a rule. What is possible goes on until `halt`.
     read_beat : Out(1)
         One cycle after each data beat.
 
@@ -262,15 +262,17 @@ class LoadEngine(wiring.Component):
         wiring.connect(m, rows.output, unpacker.rows)
 
     def _watch_responses(self, m: Module, addresses: AddressChannel, walker: RowWalker) -> None:
-        beat = Signal()
-        m.d.comb += [
-            beat.eq(self.axi.rvalid & self.axi.rready),
+        beat, wrong = Signal(), Signal()
+        m.d.comb += beat.eq(self.axi.rvalid & self.axi.rready)
+        # A cycle late, together, so that a burst is the oldest while its responses are looked at.
+        m.d.sync += [
+            self.read_beat.eq(beat),
             addresses.done.eq(beat & self.axi.rlast),
+            wrong.eq(self.axi.rvalid & (self.axi.rresp != Response.OKAY)),
         ]
-        m.d.sync += self.read_beat.eq(beat)
         m.d.comb += report_transfer(
             self.fault,
-            response=self.axi.rvalid & (self.axi.rresp != Response.OKAY),
+            response=wrong,
             causes=(Cause.READ_RESPONSE, Cause.READ_WINDOW),
             addresses=addresses,
             pcs=(addresses.oldest.tag, addresses.refused_tag),

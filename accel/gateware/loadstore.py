@@ -1,6 +1,6 @@
 """The controller's loads and stores: to its program memory, and through the window."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -31,14 +31,16 @@ class LoadStore(wiring.Component):
     -------
     control : In(Control), funct3 : In(3), value : In(32)
         Of the instruction; `value` is what to store.
+    coming : In(32), take : In(1)
+        With `take` high, what `address` is in the next cycle.
     address : In(32)
         Where, or the target of JALR.
     second : In(1)
         An instruction is in its second phase.
     active : In(1)
         It is to have its effects.
-    data : In(32)
-        What the program memory returned.
+    word : In(32)
+        What a load returned, in its last phase; else 0, or a result that `result` is to be.
     write : Out
         To the program memory, as in ProgramPort.
     window : Out(WindowPort)
@@ -47,36 +49,42 @@ class LoadStore(wiring.Component):
     misaligned : Out(1)
         `address` is no multiple of the size.
     loaded : Out(1)
-        The word arrives in this cycle; in the next one `result` is the load's.
+        The word arrives in this cycle; the next one is the load's last phase.
+    from_program, from_window : Out(1)
+        With `loaded`: from where.
     stored : Out(1)
-        A store is complete.
+        A store to the program memory is complete.
+    answered : Out(1)
+        The window has done a store; in the next cycle it is complete.
     asks : Out(1)
         The window has not answered.
     result : Out(32)
-        0 but in the cycle after `loaded`.
-    word : Out(32), bytes : Out(32), mask : Out(4)
-        What was read, and what is written: for the retirement port.
+        Of a load, the part of `word` at `address`; else `word`.
+    bytes : Out(32), mask : Out(4)
+        What is written: for the retirement port.
     """
 
     def __init__(self, *, address_width: int, window_width: int, base: int) -> None:
         self._width = address_width
         self._window_width = window_width
         self._base = base
-        outputs = ("refused", "misaligned", "loaded", "stored", "asks")
+        outputs = ("refused", "misaligned", "stored", "answered", "asks")
+        outputs += ("loaded", "from_program", "from_window")
         super().__init__(
             {
                 "control": In(Control),
                 "funct3": In(3),
                 "value": In(32),
+                "coming": In(32),
+                "take": In(1),
                 "address": In(32),
                 "second": In(1),
                 "active": In(1),
-                "data": In(32),
+                "word": In(32),
                 "write": ProgramPort(address_width).members["write"],
                 "window": Out(WindowPort(window_width)),
                 **{name: Out(1) for name in outputs},
                 "result": Out(32),
-                "word": Out(32),
                 "bytes": Out(32),
                 "mask": Out(4),
             }
@@ -93,6 +101,7 @@ class LoadStore(wiring.Component):
             at_work.eq(self.active & self.second),
             aligner.offset.eq(self.address[:2]),
             aligner.size.eq(self.funct3[:2]),
+            aligner.whole.eq(~c.load),
             aligner.zero_extend.eq(self.funct3[2]),
             aligner.data.eq(self.value),
             aligner.word.eq(self.word),
@@ -100,34 +109,39 @@ class LoadStore(wiring.Component):
             self.mask.eq(aligner.mask),
             self.result.eq(aligner.loaded),
             self.misaligned.eq(aligner.misaligned),
-            self.refused.eq(self._refuse(in_window)),
+            self.refused.eq(self._refuse(m)),
             self.write.valid.eq(at_work & c.store & ~self.refused & ~in_window),
             self.write.payload.address.eq(self.address[2:]),
             self.write.payload.data.eq(self.bytes),
             self.write.payload.mask.eq(self.mask),
-            self.loaded.eq(at_work & c.load & (~in_window | answered)),
-            self.stored.eq(self.second & c.store & Mux(in_window, answered, self.write.ready)),
+            self.from_program.eq(at_work & c.load & ~in_window),
+            self.from_window.eq(at_work & c.load & answered),
+            self.loaded.eq(self.from_program | self.from_window),
+            self.stored.eq(self.second & c.store & ~in_window & self.write.ready),
+            self.answered.eq(at_work & c.store & answered),
             self.asks.eq(remote & ~answered),
         ]
-        m.d.sync += self.word.eq(
-            (self.data & (self.loaded & ~in_window).replicate(32))
-            | (self.window.response.data & (self.loaded & in_window).replicate(32))
-        )
         return m
 
-    def _refuse(self, in_window: Signal) -> Signal:
-        """Return whether there is nothing at the address."""
-        c, address = self.control, self.address
+    def _refuse(self, m: Module) -> Value:
+        """Return whether there is nothing at the address; its upper bits are looked at ahead."""
+        c, coming = self.control, self.coming
         program, window = self._width + 2, self._window_width + 2
-        no_code = address[program:] != self._base >> program
+        no_code, no_data = Signal(), Signal()
+        in_window = coming[_WINDOW_BIT]
         # A bit of their own tells the memories apart.
         both = max(program, window)
-        no_data = (
-            (address[both:] != Mux(in_window, WINDOW_BASE >> both, self._base >> both))
-            | (in_window & address[window:both].any())
-            | (~in_window & address[program:both].any())
-        )
-        return Mux(c.jalr, no_code | address[1], (c.load | c.store) & (no_data | self.misaligned))
+        with m.If(self.take):
+            m.d.sync += [
+                no_code.eq(coming[program:] != self._base >> program),
+                no_data.eq(
+                    (coming[both:] != Mux(in_window, WINDOW_BASE >> both, self._base >> both))
+                    | (in_window & coming[window:both].any())
+                    | (~in_window & coming[program:both].any())
+                ),
+            ]
+        of_data = (c.load | c.store) & (no_data | self.misaligned)
+        return Mux(c.jalr, no_code | self.address[1], of_data)
 
     def _window(self, m: Module, access: Signal) -> Signal:
         """Ask the window once for each access; return whether it answers in this cycle."""

@@ -112,6 +112,7 @@ class MatmulEngine(wiring.Component):
         self._acc_depth = acc_depth
         self._banks = banks
         self._scratchpad_width = ceil_log2(scratchpad_words)
+        self._weight_words = weight_words
         self._weight_width = ceil_log2(weight_words)
         self._tiles = max(weight_words // rows, 1)
         self._checker = CommandChecker(
@@ -159,7 +160,7 @@ class MatmulEngine(wiring.Component):
             parity=self._parity,
         )
         m.submodules.loader = loader = WeightLoader(
-            rows=self._rows, cols=self._cols, address_width=self._weight_width
+            rows=self._rows, cols=self._cols, words=self._weight_words
         )
         m.submodules.array = array = Array(
             rows=self._rows,

@@ -1,6 +1,8 @@
 """Signatures that join the units: memory ports, engine commands, completions, tensor operations."""
 
-from amaranth.hdl import ShapeLike, signed, unsigned
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, ShapeLike, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -12,6 +14,7 @@ __all__ = [
     "SCRATCHPAD_LATENCY",
     "WEIGHT_LATENCY",
     "AccumulatorReadPort",
+    "BankUses",
     "CommandLayout",
     "Completion",
     "EngineFault",
@@ -19,6 +22,7 @@ __all__ = [
     "ReadPort",
     "TensorOperation",
     "WritePort",
+    "meets",
 ]
 
 SCRATCHPAD_LATENCY = 3
@@ -119,6 +123,29 @@ class WritePort(wiring.Signature):
             {"address": unsigned(address_width), "data": shape, "mask": unsigned(granules)}
         )
         super().__init__({"request": Out(stream.Signature(payload))})
+
+
+class BankUses(data.ArrayLayout):
+    """Who uses which bank of a memory in this cycle: {valid, bank} of each client.
+
+    Parameters
+    ----------
+    clients, banks : int
+    """
+
+    def __init__(self, clients: int, banks: int) -> None:
+        # Verilog has no vectors without bits: one that is 0 stays.
+        bits = max(1, ceil_log2(banks))
+        super().__init__(data.StructLayout({"valid": 1, "bank": bits}), clients)
+
+
+def meets(uses: Iterable[data.View], bank: ValueLike) -> Value:
+    """Return whether one of `uses` is of this bank.
+
+    Each is compared for itself: their banks are known at the cycle's begin, where a mask of all
+    banks in use would come late.
+    """
+    return Cat(use.valid & (use.bank == bank) for use in uses).any()
 
 
 class CommandLayout(data.StructLayout):

@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.fifo import Fifo
-from accel.gateware.ports import CommandLayout
+from accel.gateware.ports import PC_BITS, CommandLayout
 from accel.isa import Command
 
 __all__ = ["CommandQueue", "QueueEntry"]
@@ -16,8 +16,8 @@ __all__ = ["CommandQueue", "QueueEntry"]
 class QueueEntry(data.Struct):
     """One TSET, TADD or TPUSH on its way to an engine.
 
-    For a push, `a[3:0]` is the wait mask, `a[7:4]` the post mask, `a[8]` the stamp flag, and `b` the
-    instruction's word address.
+    For a push, `b[3:0]` is the wait mask, `b[7:4]` the post mask, `b[8]` the stamp flag, and `a` the
+    instruction's byte address.
     """
 
     push: unsigned(1)  # type: ignore[valid-type]
@@ -34,7 +34,7 @@ class CommandQueue(wiring.Component):
     bits of it, signed. What does not fit makes the next command illegal: it is not offered, nor any
     after it.
 
-    A push entry waits until every producer in its wait mask (`a[3:0]`) has a token here, takes
+    A push entry waits until every producer in its wait mask (`b[3:0]`) has a token here, takes
     one from each, and offers the register file as a command. The bit of the engine itself in the
     mask means: until the engine has completed all earlier commands.
 
@@ -46,6 +46,8 @@ class CommandQueue(wiring.Component):
         Entries held; they sit in distributed RAM.
     address_bits : mapping of str to int, optional
         By field, the k of the memory that it addresses; its whole width for those not named.
+    pc_bits : int
+        Bits of an instruction's word address, at most PC_BITS.
 
     Members
     -------
@@ -53,7 +55,7 @@ class CommandQueue(wiring.Component):
     available : In(4)
         Bit per producing engine: its counter towards this engine is not zero.
     take : Out(4)
-        One cycle: take a token from these producers.
+        One cycle, that of a command or of what hides it: take a token from these producers.
     missing : Out(4)
         Bit per engine for whose token, or completion, the next command waits.
     engine_busy : In(1)
@@ -71,13 +73,19 @@ class CommandQueue(wiring.Component):
 
     Latency
     -------
-    Two cycles from an entry to its effect, also from a token to the command that waits for it; one
-    entry per cycle, but a push directly behind another one takes two.
+    One cycle from an entry to its effect, two to that of a push; two from a token to the command
+    that waits for it. One entry per cycle, but a push takes two, behind another one three.
     """
 
     def __init__(
-        self, *, command: Command, depth: int, address_bits: Mapping[str, int] | None = None
+        self,
+        *,
+        command: Command,
+        depth: int,
+        address_bits: Mapping[str, int] | None = None,
+        pc_bits: int = PC_BITS,
     ) -> None:
+        self._pc_bits = pc_bits
         self._command = command
         self._depth = depth
         self._address_bits = dict(address_bits or {})
@@ -101,27 +109,28 @@ class CommandQueue(wiring.Component):
         m = Module()
         m.submodules.fifo = fifo = Fifo(shape=QueueEntry, depth=self._depth)
         wiring.connect(m, wiring.flipped(self.entries), fifo.input)
-        head = Signal(QueueEntry)
-        head_valid = Signal()
-        head_ready = Signal()
-        m.d.comb += fifo.output.ready.eq(~head_valid | head_ready)
-        with m.If(fifo.output.ready):
-            m.d.sync += [head.eq(fifo.output.payload), head_valid.eq(fifo.output.valid)]
-
-        wait_mask, post_mask, stamp = head.a[0:4], head.a[4:8], head.a[8]
+        # Without a register behind the memory, which would be 74 flip-flops.
+        head, head_valid, head_ready = (
+            fifo.output.payload,
+            fifo.output.valid,
+            fifo.output.ready,
+        )
+        wait_mask, post_mask, stamp = head.b[0:4], head.b[4:8], head.b[8]
         own = 1 << int(self._command.engine)
         ready_mask = Signal(4)
         m.d.comb += ready_mask.eq((self.available & ~own) | (Mux(self.engine_busy, 0, own)))
         with m.If(head_valid & head.push):
             m.d.comb += self.missing.eq(wait_mask & ~ready_mask)
         # Whether the head is a push that may go, a cycle ahead: what it waits for comes from far
-        # away. Nothing but its going takes away what has come, so after a push it begins anew.
-        granted, pushes = Signal(), Signal()
+        # away. Nothing but its going takes away what has come, so after a push it begins anew,
+        # when that one's tokens have been taken.
+        granted, pushes, pushed = Signal(), Signal(), Signal()
         offered = Signal()  # a command, which `halt` may hide
-        entry = fifo.output.payload
-        next_granted = self._grants(entry, ready_mask, offered) & fifo.output.valid
-        held_granted = self._grants(head, ready_mask, offered) & head_valid
-        m.d.sync += granted.eq(~pushes & Mux(fifo.output.ready, next_granted, held_granted))
+        has_all = (wait_mask & ~ready_mask) == 0
+        # The self bit must see a command on offer as busy.
+        waits_for_own = wait_mask[int(self._command.engine)] & offered
+        ready = head_valid & head.push & has_all & ~waits_for_own
+        m.d.sync += [granted.eq(ready & ~pushes & ~pushed), pushed.eq(pushes), self.take.eq(0)]
         output_free = Signal()
         # A register here: `halt` is everywhere, and the engine's ready comes late.
         frozen = Signal()
@@ -133,9 +142,11 @@ class CommandQueue(wiring.Component):
         with m.If(self.command.ready & ~frozen):
             m.d.sync += offered.eq(0)
 
-        misfit = Signal()  # of a write that takes place now
+        # Whether what was written to each pair in the cycle before does not fit: in time for a
+        # push behind it, which waits for a grant.
+        misfits = Signal(self._command.pairs)
         broken = Signal()
-        m.d.sync += broken.eq(broken | misfit)
+        m.d.sync += [misfits.eq(0), broken.eq(broken | misfits.any())]
         with m.If(head_valid & ~head.push):
             # A command on offer is the register file itself: it must be taken before a change.
             with m.If(output_free):
@@ -143,37 +154,31 @@ class CommandQueue(wiring.Component):
                 with m.Switch(head.pair):
                     for pair in range(self._command.pairs):
                         with m.Case(pair):
-                            misfits = [
+                            wrong = [
                                 self._write(m, register, operand, head.add)
                                 for register, operand in (
                                     (2 * pair, head.a),
                                     (2 * pair + 1, head.b),
                                 )
                             ]
-                            m.d.comb += misfit.eq(Cat(misfits).any())
+                            m.d.sync += misfits[pair].eq(Cat(wrong).any())
         with m.Elif(granted & output_free):
-            m.d.comb += [head_ready.eq(1), pushes.eq(1), self.take.eq(wait_mask & ~own)]
+            m.d.comb += [head_ready.eq(1), pushes.eq(1)]
             m.d.sync += [
+                self.take.eq(wait_mask & ~own),
                 frozen.eq(broken | self.halt),
                 offered.eq(~broken),
                 self.illegal.eq(broken),
                 self.command.payload.post.eq(post_mask),
                 self.command.payload.stamp.eq(stamp),
-                self.command.payload.pc.eq(head.b),
+                self.command.payload.pc.eq(head.a[2 : 2 + self._pc_bits]),
             ]
         m.d.comb += [
-            self.empty.eq(~fifo.output.valid & ~head_valid & ~offered),
+            self.empty.eq(~head_valid & ~offered),
             self.level.eq(fifo.level),
             self.room.eq(fifo.level < self._depth - 1),
         ]
         return m
-
-    def _grants(self, entry: data.View, ready_mask: Signal, offered: Signal) -> Value:
-        """Whether an entry is a push and has all that it waits for."""
-        wait_mask = entry.a[0:4]
-        own = wait_mask[int(self._command.engine)]
-        # The self bit must see a command on offer as busy.
-        return entry.push & ((wait_mask & ~ready_mask) == 0) & ~(own & offered)
 
     def _write(self, m: Module, register: int, operand: Signal, add: Signal) -> Value:
         """Set a register or add to it; return whether the result does not fit."""

@@ -5,6 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.bits import only
+
 __all__ = ["RegisterFile", "Result"]
 
 
@@ -42,8 +44,8 @@ class RegisterFile(wiring.Component):
     value : Out(32).array(2)
         What they hold.
     use : In(1).array(2), other : In(32).array(2), invert : In(1)
-        Operand sources: the registers, or else `other`, which is 0 where `use` is high. The second
-        operand is inverted with `invert`.
+        Operand sources: the registers where `use` is high, together with `other`: one of them is 0.
+        The second operand is inverted with `invert`.
     operand : Out(32).array(2)
     result : In(Result)
     """
@@ -71,37 +73,53 @@ class RegisterFile(wiring.Component):
             write.en.eq(result.valid),
         ]
         last = Signal(Result())
-        # Signals with this attribute stay where they are: what comes late meets few lookup tables.
-        invert = Signal(attrs={"keep": 1})
-        m.d.comb += invert.eq(self.invert)
         with m.If(self.take):
             m.d.sync += last.eq(result)
         for port in range(2):
             read = memory.read_port()
-            stored = Signal(32, name=f"stored{port}", attrs={"keep": 1})
-            is_result = Signal(name=f"is_result{port}")
-            is_last = Signal(name=f"is_last{port}")
-            uses_stored = Signal(name=f"uses_stored{port}", attrs={"keep": 1})
-            uses_result = Signal(name=f"uses_result{port}", attrs={"keep": 1})
-            rest = Signal(32, name=f"rest{port}", attrs={"keep": 1})
-            m.d.comb += [
-                read.en.eq(self.take),
-                read.addr.eq(self.coming[port]),
-                is_result.eq(result.forward & (result.register == self.number[port])),
-                is_last.eq(last.valid & (last.register == self.number[port])),
-                stored.eq(Mux(is_last, last.data, read.data)),
-                self.value[port].eq(Mux(is_result, result.data, stored)),
-                # `read.data` and `result` are late: two lookup tables for each bit.
-                uses_stored.eq(self.use[port] & ~is_result),
-                uses_result.eq(self.use[port] & is_result),
-                rest.eq(_only(uses_result, result.data) | self.other[port]),
-                self.operand[port].eq(
-                    (_only(uses_stored, stored) | rest) ^ (invert.replicate(32) if port else 0)
-                ),
-            ]
+            m.d.comb += [read.en.eq(self.take), read.addr.eq(self.coming[port])]
+            self._choose(m, port, read.data, last)
         return m
 
+    def _choose(self, m: Module, port: int, stored: Signal, last: data.View) -> None:
+        """Put an operand together: one lookup table for each signal kept here, and each bit.
 
-def _only(select: Signal, value: Signal) -> Signal:
-    """Return `value` where `select` is high, else 0."""
-    return value & select.replicate(len(value))
+        `stored` and `result.data` are late: they meet two tables and three. Left alone, yosys spends
+        three times as many to save one.
+        """
+
+        def kept(name: str, width: int = 1) -> Signal:
+            return Signal(width, name=f"{name}{port}", attrs={"keep": 1})
+
+        result, number, use = self.result, self.number[port], self.use[port]
+        is_result, is_last = Signal(name=f"is_result{port}"), Signal(name=f"is_last{port}")
+        from_result, from_last, from_memory = kept("r"), kept("l"), kept("m")
+        forwarded, other = kept("forwarded", 32), kept("other", 32)
+        m.d.comb += [
+            is_result.eq(result.forward & (result.register == number)),
+            is_last.eq(last.valid & (last.register == number) & ~is_result),
+            forwarded.eq(only(from_result, result.data) | only(from_last, last.data)),
+            other.eq(self.other[port]),
+        ]
+        if port == 0:
+            m.d.comb += [
+                from_result.eq(use & is_result),
+                from_last.eq(use & is_last),
+                from_memory.eq(use & ~is_result & ~is_last),
+                self.operand[0].eq(only(from_memory, stored) | forwarded | other),
+                # For the retirement port, which shows what an operand does not use.
+                self.value[0].eq(Mux(is_result, result.data, Mux(is_last, last.data, stored))),
+            ]
+            return
+        # A store's data are this register, and its operand is not.
+        value, uses, invert = kept("value", 32), kept("uses"), kept("invert")
+        m.d.comb += [
+            from_result.eq(is_result),
+            from_last.eq(is_last),
+            from_memory.eq(~is_result & ~is_last),
+            value.eq(only(from_memory, stored) | forwarded),
+            self.value[1].eq(value),
+            uses.eq(use),
+            invert.eq(self.invert),
+            self.operand[1].eq((only(uses, value) | other) ^ invert.replicate(32)),
+        ]

@@ -10,6 +10,7 @@ from accel.gateware.burst import SPAN_BITS
 from accel.gateware.checks import RULE_BITS, CommandChecker, bit_of
 from accel.gateware.loopnest import LoopNest
 from accel.gateware.ports import CommandLayout
+from accel.gateware.splitram import past_end
 from accel.isa import COMMANDS, Engine, Space
 from accel.regmap import Rule
 
@@ -108,7 +109,7 @@ class RowWalker(wiring.Component):
     slots : mapping of Space to int
         Bytes that a word of each space takes in memory, powers of two from 4 to 32.
     sizes : mapping of Space to int
-        Words in each space, powers of two.
+        Words in each space.
 
     Members
     -------
@@ -236,9 +237,8 @@ class RowWalker(wiring.Component):
         with m.Switch(row.space):
             for space, words in self._sizes.items():
                 with m.Case(int(space)):
-                    bits = (words - 1).bit_length()
                     slot_bits = (self._slots[space] - 1).bit_length()
-                    past = chip[bits:].any() | end[bits:].any()
+                    past = past_end(chip, words) | past_end(end, words)
                     m.d.sync += [
                         broken.eq(0),
                         broken[bit_of(Rule[space.name])].eq(self.rows.valid & past),

@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 from accel.gateware.blockram import BlockRam
 from accel.gateware.delay import delayed
 from accel.gateware.parity import ParityReport, mismatch
-from accel.gateware.ports import SCRATCHPAD_LATENCY, ReadPort, WritePort
+from accel.gateware.ports import SCRATCHPAD_LATENCY, BankUses, ReadPort, WritePort, meets
 
 __all__ = ["Scratchpad"]
 
@@ -47,8 +47,8 @@ class Scratchpad(wiring.Component):
     result, load : In(WritePort)
         Writers, in order of priority; `result.request.ready` is always high. `load` writes whole
         words. A write can be read by a request accepted two cycles later.
-    reading, writing : Out(banks)
-        The banks that readers before `store`, and writers before `load`, use in this cycle: what
+    reading, writing : Out(BankUses)
+        Which banks readers before `store`, and writers before `load`, use in this cycle: what
         the ready of these two hangs on, for who knows an address before it is at the port.
     unread : In(groups), parity : Out(ParityReport(groups + 2, clog2(words)))
         With `parity`: the response of that port of `matmul` is of no use; and a cycle after a
@@ -86,8 +86,8 @@ class Scratchpad(wiring.Component):
                 "store": In(ReadPort(width, shape)),
                 "result": In(WritePort(width, shape, granules=rows // lanes)),
                 "load": In(WritePort(width, shape)),
-                "reading": Out(banks),
-                "writing": Out(banks),
+                "reading": Out(BankUses(groups + 1, banks)),
+                "writing": Out(BankUses(1, banks)),
                 **(
                     {"unread": In(groups), "parity": Out(ParityReport(groups + 2, width))}
                     if parity
@@ -105,17 +105,18 @@ class Scratchpad(wiring.Component):
 
         readers = [*self.matmul, self.vector, self.store]
         writers = (self.result, self.load)
-        for clients, last in ((readers, self.reading), (writers, self.writing)):
-            used = Const(0, self._banks)  # by those before
+        for clients, uses in ((readers, self.reading), (writers, self.writing)):
+            before = []
             for i, client in enumerate(clients):
                 payload = client.request.payload
                 bank, _ = split(payload if clients is readers else payload.address)
                 first = clients is readers and i < self._groups
-                ready = Const(1) if first else ~used.bit_select(bank, 1)
+                ready = Const(1) if first else ~meets(before, bank)
                 m.d.comb += client.request.ready.eq(ready)
-                if i == len(clients) - 1:
-                    m.d.comb += last.eq(used)
-                used = used | (client.request.valid << bank)
+                if i < len(clients) - 1:
+                    use = uses[i]
+                    m.d.comb += [use.valid.eq(client.request.valid), use.bank.eq(bank)]
+                    before.append(use)
 
         # One register for the data of each writer; every bank takes its own choice from them.
         written = []

@@ -41,7 +41,7 @@ class SdramController(wiring.Component):
     capture_delay : int
         Half cycles by which a board's wires and the phase of its memory clock make read data late:
         they are sampled `timing.cas` cycles and so much more after the edge of `sync` that follows
-        their command in `pins`.
+        their command in `pins`. Less than 0 where the memory's clock is early: inverted.
     postpone : int
         See SdramSequencer.
 
@@ -86,8 +86,8 @@ class SdramController(wiring.Component):
             raise ValueError(
                 f"Data bits must be 1, 2, 4 or 8 words of {part.data_bits} bits, not {data_bits}"
             )
-        if not 0 <= capture_delay <= 8:
-            raise ValueError(f"Capture delay must be from 0 to 8 half cycles, not {capture_delay}")
+        if not -2 <= capture_delay <= 8:
+            raise ValueError(f"Capture delay must be from -2 to 8 half cycles, not {capture_delay}")
         self._part = part
         self._timing = timing
         self._words = words

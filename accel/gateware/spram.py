@@ -1,6 +1,6 @@
 """A memory of iCE40 UltraPlus SPRAM blocks behind an AXI4 port."""
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,6 +13,9 @@ __all__ = ["SPRAM_BLOCKS", "BurstWalker", "SpramBank", "SpramMemory"]
 
 SPRAM_BLOCKS = 4
 """Blocks of an iCE40 UP5K: 16,384 words of 16 bits each, 128 KiB in all (FPGA-TN-02022)."""
+
+SPRAM_MODULE = "systolite_spram"
+"""Name under which `SpramBank` instantiates the module that `spram_verilog` defines."""
 
 _WORDS = 1 << 14
 
@@ -72,18 +75,14 @@ class SpramBank(wiring.Component):
             for i in range(len(self.write_data) // 16):
                 enable = self.write_enable[2 * i : 2 * i + 2]
                 m.submodules[f"block_{i}"] = Instance(
-                    "SB_SPRAM256KA",
-                    i_CLOCK=ClockSignal(),
-                    i_ADDRESS=self.address,
-                    i_DATAIN=self.write_data[16 * i : 16 * i + 16],
+                    SPRAM_MODULE,
+                    i_clk=ClockSignal(),
+                    i_address=self.address,
+                    i_write_data=self.write_data[16 * i : 16 * i + 16],
                     # One bit for four bits of data.
-                    i_MASKWREN=Cat(enable[0].replicate(2), enable[1].replicate(2)),
-                    i_WREN=enable.any(),
-                    i_CHIPSELECT=Const(1),
-                    i_STANDBY=Const(0),
-                    i_SLEEP=Const(0),
-                    i_POWEROFF=Const(1),  # active low
-                    o_DATAOUT=self.read_data[16 * i : 16 * i + 16],
+                    i_mask=Cat(enable[0].replicate(2), enable[1].replicate(2)),
+                    i_write=enable.any(),
+                    o_read_data=self.read_data[16 * i : 16 * i + 16],
                 )
             return m
         m.submodules.memory = memory = Memory(
@@ -98,6 +97,41 @@ class SpramBank(wiring.Component):
             self.read_data.eq(read.data),
         ]
         return m
+
+
+def spram_verilog() -> str:
+    """Return the Verilog of SPRAM_MODULE: an SB_SPRAM256KA for yosys, plain Verilog for simulators."""
+    return f"""
+// 16,384 words of 16 bits, one access a cycle; read_data means nothing behind a write.
+module {SPRAM_MODULE} (
+  input clk,
+  input [13:0] address,
+  input [15:0] write_data,
+  input [3:0] mask,
+  input write,
+  output [15:0] read_data
+);
+`ifdef YOSYS
+  SB_SPRAM256KA block (
+    .CLOCK(clk), .ADDRESS(address), .DATAIN(write_data), .MASKWREN(mask), .WREN(write),
+    .CHIPSELECT(1'b1), .STANDBY(1'b0), .SLEEP(1'b0), .POWEROFF(1'b1), .DATAOUT(read_data)
+  );
+`else
+  reg [15:0] words [0:16383];
+  reg [15:0] read_q;
+  integer i;
+  initial for (i = 0; i < 16384; i = i + 1) words[i] = 0;
+  assign read_data = read_q;
+  always @(posedge clk) begin
+    read_q <= words[address];
+    if (write) begin
+      if (mask[1]) words[address][7:0] <= write_data[7:0];
+      if (mask[3]) words[address][15:8] <= write_data[15:8];
+    end
+  end
+`endif
+endmodule
+"""
 
 
 class BurstWalker(wiring.Component):
@@ -161,7 +195,7 @@ class BurstWalker(wiring.Component):
 
 
 class SpramMemory(wiring.Component):
-    """The four SPRAM blocks of an iCE40 UP5K as 128 KiB of memory.
+    """SPRAM blocks of an iCE40 UP5K as 32 KiB of memory each.
 
     Reads are answered in their order and writes in theirs; where both want the memory they take
     turns, beat by beat.
@@ -169,15 +203,17 @@ class SpramMemory(wiring.Component):
     Parameters
     ----------
     data_bits : int
-        Of the port: 32 (two blocks side by side, twice) or 64 (all four).
+        Of the port: 32 (two blocks side by side) or 64 (four).
     id_bits : int
     target : str
         See SpramBank.
+    blocks : int
+        Of them: a multiple of those side by side.
 
     Members
     -------
     s_axi : In(AXI4Signature)
-        Bursts are INCR and of the port's whole width; an address above 128 KiB wraps.
+        Bursts are INCR and of the port's whole width; an address above the memory wraps.
 
     Latency
     -------
@@ -191,12 +227,23 @@ class SpramMemory(wiring.Component):
     Raises
     ------
     ValueError
-        For another width or target.
+        For another width, target or number of blocks.
     """
 
-    def __init__(self, *, data_bits: int, id_bits: int = 1, target: str = "generic") -> None:
+    def __init__(
+        self,
+        *,
+        data_bits: int,
+        id_bits: int = 1,
+        target: str = "generic",
+        blocks: int = SPRAM_BLOCKS,
+    ) -> None:
         if data_bits not in (32, 64):
             raise ValueError(f"SPRAM data bits must be 32 or 64, not {data_bits}")
+        beside = data_bits // 16
+        if blocks not in (beside, SPRAM_BLOCKS):
+            raise ValueError(f"SPRAM blocks must be {beside} or {SPRAM_BLOCKS}, not {blocks}")
+        self._banks = blocks // beside
         self._target = check_target(target)
         axi = AXI4Signature(address_bits=32, data_bits=data_bits, id_bits=id_bits)
         super().__init__({"s_axi": In(axi)})
@@ -267,11 +314,11 @@ class SpramMemory(wiring.Component):
         """Read or write a beat; return the word that the cycle before asked for."""
         axi = self.s_axi
         place = Mux(write.step, write.place, read.place)
-        select = place[14:]
+        select = place[14 : 14 + (self._banks - 1).bit_length()]
         select_q = Signal.like(select)
         m.d.sync += select_q.eq(select)
         word = Signal(len(axi.rdata))
-        for i in range(16 * SPRAM_BLOCKS // len(word)):
+        for i in range(self._banks):
             bank = SpramBank(width=len(word), target=self._target)
             m.submodules[f"bank_{i}"] = bank
             m.d.comb += [

@@ -37,7 +37,7 @@ class StampRecorder(wiring.Component):
     index : In(8)
         Stamp to show.
     value : Out(32)
-        Its time, two cycles after `index`.
+        Its time, a cycle after `index`, from a block RAM without an output register.
 
     Latency
     -------
@@ -68,7 +68,7 @@ class StampRecorder(wiring.Component):
         waiting = Signal(ceil_log2(STAMPS) + 1)
         recorded = Signal(range(STAMPS + 1))
         full = recorded[-1]  # STAMPS is a power of two
-        m.d.sync += [stamp_q.eq(self.stamp), time_q.eq(self.time), self.value.eq(read.data)]
+        m.d.sync += [stamp_q.eq(self.stamp), time_q.eq(self.time)]
         m.d.comb += [
             arrived.eq(sum(stamp_q)),
             self.waits.eq((stamp_q.any() | (waiting != 0)) & ~full),
@@ -79,6 +79,7 @@ class StampRecorder(wiring.Component):
             write.en.eq(self.begin),
             read.addr.eq(self.index),
             read.en.eq(1),
+            self.value.eq(read.data),
         ]
         with m.If(self.clear):
             m.d.sync += [self.count.eq(0), waiting.eq(0), recorded.eq(0)]

@@ -63,7 +63,7 @@ class StoreEngine(wiring.Component):
     command : In(stream.Signature(CommandLayout(COMMANDS[Engine.STORE])))
         Taken when its last row has been walked. `words`, `rows` and `planes` are at least 1.
     complete : Out(Completion)
-        One cycle after the last write response.
+        Two cycles after the last write response.
     busy : Out(1)
         A command has been taken or begun and is not complete.
     axi : Out(WriteChannels(bus_bytes))
@@ -71,8 +71,8 @@ class StoreEngine(wiring.Component):
     scratchpad : Out(ReadPort)
         Any fixed latency up to about ten cycles.
     fault : Out(EngineFault)
-        In the cycle of an error response, or the one after a burst outside the window or a command
-        that breaks a rule. What is possible goes on until `halt`.
+        One cycle after an error response, a burst outside the window or a command that breaks a
+        rule. What is possible goes on until `halt`.
     write_beat : Out(1)
         One cycle after each data beat.
 
@@ -187,15 +187,18 @@ class StoreEngine(wiring.Component):
 
     def _watch_responses(self, m: Module, addresses: AddressChannel, walker: RowWalker) -> None:
         burst = addresses.oldest
-        m.d.comb += addresses.done.eq(self.axi.bvalid)
+        wrong = Signal()
         m.d.sync += [
-            self.complete.valid.eq(self.axi.bvalid & burst.last & burst.tag.last),
+            # A cycle late, together, so that a burst is the oldest while its response is looked at.
+            addresses.done.eq(self.axi.bvalid),
+            wrong.eq(self.axi.bvalid & (self.axi.bresp != Response.OKAY)),
+            self.complete.valid.eq(addresses.done & burst.last & burst.tag.last),
             self.complete.post.eq(burst.tag.post),
             self.complete.stamp.eq(burst.tag.stamp),
         ]
         m.d.comb += report_transfer(
             self.fault,
-            response=self.axi.bvalid & (self.axi.bresp != Response.OKAY),
+            response=wrong,
             causes=(Cause.WRITE_RESPONSE, Cause.WRITE_WINDOW),
             addresses=addresses,
             pcs=(burst.tag.pc, addresses.refused_tag.pc),

@@ -65,7 +65,8 @@ class Streamer(wiring.Component):
     pc : Out(PC_BITS)
         Of the command that runs, or ran last.
     loaded : In(1)
-        The next tile's first word may be requested in this cycle.
+        The next tile's first word may be requested in the next cycle: as it is after a `start` in
+        this cycle.
     start, last : Out(1)
         It is requested; it belongs to the command's last tile.
     starved : Out(1)
@@ -216,15 +217,24 @@ class Streamer(wiring.Component):
         m.d.comb += [
             nest.load.eq(load),
             nest.step.eq(step),
-            step.eq(running & (~first | self.loaded)),
-            self.start.eq(running & first & self.loaded),
-            self.starved.eq(running & first & ~self.loaded),
+            self.start.eq(step & first),
+            self.starved.eq(running & ~step),
             self.last.eq(nest.last[2:].all()),
+        ]
+        # A register: a request goes to the other end of the chip, and its step to every loop.
+        runs, at_first = Signal(), Signal()
+        m.d.comb += [
+            runs.eq(~self.halt & (pauses | Mux(load, ~too_soon, running & ~(step & end)))),
+            at_first.eq(load | Mux(step, tile_end, first)),
+        ]
+        m.d.sync += [
+            running.eq(runs),
+            first.eq(at_first),
+            step.eq(runs & (~at_first | self.loaded)),
         ]
         with m.If(under_way != 0):
             m.d.sync += under_way.eq(under_way - 1)
         with m.If(step):
-            m.d.sync += first.eq(tile_end)
             with m.If(pixel):
                 m.d.sync += newest.eq(entry)
                 m.d.sync += [entry.eq(entry + 1), ahead.eq(held["gap"]), pixel.eq(held["gap"] == 0)]
@@ -235,22 +245,16 @@ class Streamer(wiring.Component):
             with m.If(tile_end):
                 m.d.sync += [entry.eq(held["acc_address"]), replace.eq(0)]
             with m.If(end):
-                m.d.sync += [running.eq(0), idle.eq(1), under_way.eq(UNDER_WAY)]
+                m.d.sync += [idle.eq(1), under_way.eq(UNDER_WAY)]
         m.d.comb += too_soon.eq(held["accumulate"] & (held["acc_address"] == newest))
         m.d.sync += pauses.eq(load & too_soon)
-        with m.If(pauses):
-            m.d.sync += running.eq(1)
         with m.If(load):
             m.d.sync += [
-                running.eq(~too_soon),
-                first.eq(1),
                 entry.eq(held["acc_address"]),
                 replace.eq(~held["accumulate"]),
                 ahead.eq(held["skip"]),
                 pixel.eq(held["skip"] == 0),
             ]
-        with m.If(self.halt):
-            m.d.sync += running.eq(0)
         m.d.comb += [
             self.scratchpad[0].request.valid.eq(step),
             self.scratchpad[0].request.payload.eq(nest.values.address),
@@ -333,8 +337,11 @@ class Streamer(wiring.Component):
         x_inside = Signal(reset_less=True)
         x = nest.values.x
         m.d.sync += x_inside.eq((x >= 0) & (x < held["input_width"]))
-        # The next command's value may be here before this command's last word.
-        pad = delayed(m, held["pad_value"], SCRATCHPAD_LATENCY, name="pad", reset_less=True)
+        # The next command's value may be here before this command's last word. Its first word is
+        # asked for one cycle after `load` at the earliest, and comes three later.
+        pad = Signal(8, name="pad", reset_less=True)
+        with m.If(delayed(m, nest.load, 2, name="loaded")):
+            m.d.sync += pad.eq(held["pad_value"])
         step_y = held["group_step_y"].as_signed()
         words, decisions = [], []
         for g in range(self._groups):

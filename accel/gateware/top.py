@@ -15,6 +15,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from accel.config import Config
+from accel.errors import ConfigError
 from accel.gateware.activity import ActivityMonitor
 from accel.gateware.axi import AXI4LiteSignature, AXI4Signature
 from accel.gateware.controller import Controller
@@ -26,6 +27,7 @@ from accel.gateware.matmul import MatmulEngine
 from accel.gateware.queue import CommandQueue
 from accel.gateware.rvfi import RvfiSignature
 from accel.gateware.scratchpad import Scratchpad
+from accel.gateware.serial.top import SerialAccelerator
 from accel.gateware.store import StoreEngine
 from accel.gateware.vector import VectorEngine
 from accel.gateware.weights import WeightMemory
@@ -44,6 +46,8 @@ class Accelerator(wiring.Component):
     config : Config
     rvfi : bool
         Add the port `rvfi`; nothing else changes.
+    status : bool
+        Add the ports `busy` and `error`.
 
     Members
     -------
@@ -55,23 +59,37 @@ class Accelerator(wiring.Component):
         STATUS.DONE or STATUS.ERROR, when enabled.
     rvfi : Out(RvfiSignature)
         What the controller retires; with parameter `rvfi` only.
+    busy, error : Out(1)
+        STATUS.BUSY and STATUS.ERROR; with parameter `status` only.
     """
 
-    def __init__(self, config: Config, *, rvfi: bool = False) -> None:
+    def __init__(self, config: Config, *, rvfi: bool = False, status: bool = False) -> None:
+        if rvfi and config.serial:
+            raise ConfigError(f"{config.name}: the serial machine has no retirement port")
         self._config = config
         self._rvfi = rvfi
+        self._status = status
         super().__init__(
             {
                 "s_axi": In(AXI4LiteSignature(12)),
                 "m_axi": Out(AXI4Signature(data_bits=config.bus_bits)),
                 "irq": Out(1),
                 **({"rvfi": Out(RvfiSignature())} if rvfi else {}),
+                **({"busy": Out(1), "error": Out(1)} if status else {}),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self._config
+        if config.serial:
+            m.submodules.serial = serial = SerialAccelerator(config)
+            connect(m, wiring.flipped(self.s_axi), serial.s_axi)
+            connect(m, serial.m_axi, wiring.flipped(self.m_axi))
+            m.d.comb += self.irq.eq(serial.irq)
+            if self._status:
+                m.d.comb += [self.busy.eq(serial.busy), self.error.eq(serial.error)]
+            return m
         m.submodules.control = control = ControlRegisters(
             fingerprint=config.fingerprint,
             rows=config.rows,
@@ -113,6 +131,7 @@ class Accelerator(wiring.Component):
                     program_words=config.program_words,
                     entries=2 * config.acc_depth,
                 ),
+                pc_bits=(config.program_words - 1).bit_length(),
             )
             for e in Engine
         ]
@@ -162,7 +181,10 @@ class Accelerator(wiring.Component):
             parity=config.parity,
         )
         window = ScratchpadWindow(
-            words=config.scratchpad_words, rows=config.rows, banks=config.scratchpad_banks
+            words=config.scratchpad_words,
+            rows=config.rows,
+            banks=config.scratchpad_banks,
+            groups=config.groups,
         )
         weights = WeightMemory(
             words=config.weight_words,
@@ -197,20 +219,19 @@ class Accelerator(wiring.Component):
             faults.overflowed.eq(tokens.overflowed),
         ]
         connect(m, controller.tensor, dispatcher.operation)
-        idle = Signal(len(Engine))
-        # As `idle`, for the way to the control registers: what an engine's state says is a cycle
-        # late, so that what has left the dispatcher counts for a cycle more.
-        under_way = Signal(len(Engine))
-        leaving = Signal(len(Engine))
-        m.d.sync += leaving.eq(dispatcher.pending)
+        # Between controller, engines and control registers are long ways: a register for the run's
+        # end and what is under way then. What has just left the controller counts at once.
+        busy = Signal(len(Engine))
+        done, under_way = Signal(), Signal()
+        m.d.sync += [
+            done.eq(controller.done),
+            under_way.eq(busy.any()),
+        ]
         for engine, unit in engines.items():
             queue = queues[engine]
             connect(m, dispatcher.entries[engine], queue.entries)
             # After a fault the bus must come to rest, and no reader keep the store from its data.
-            m.d.sync += [
-                unit.halt.eq(control.halt),
-                under_way[engine].eq(~queue.empty | unit.busy),
-            ]
+            m.d.sync += unit.halt.eq(control.halt)
             connect(m, queue.command, unit.command)
             m.d.comb += [
                 queue.halt.eq(control.halt),
@@ -226,14 +247,12 @@ class Accelerator(wiring.Component):
                 queue.engine_busy.eq(unit.busy),
                 tokens.take[engine].eq(queue.take),
                 tokens.completions[engine].eq(unit.complete),
-                idle[engine].eq(queue.empty & ~unit.busy & ~dispatcher.pending[engine]),
+                busy[engine].eq(~queue.empty | unit.busy | dispatcher.pending[engine]),
             ]
         m.d.comb += [
-            controller.idle.eq(idle),
-            controller.interrupt.eq(idle.all()),
-            faults.unfinished.eq(
-                controller.done & (under_way | dispatcher.pending | leaving).any()
-            ),
+            controller.idle.eq(~busy),
+            controller.interrupt.eq(~(under_way | dispatcher.pending.any())),
+            faults.unfinished.eq(done & under_way),
         ]
 
         for reader, port in zip(matmul.scratchpad, scratchpad.matmul, strict=True):
@@ -303,6 +322,8 @@ class Accelerator(wiring.Component):
 
     def _connect_control(self, m, control, controller, engines, tokens) -> None:
         connect(m, wiring.flipped(self.s_axi), control.bus)
+        if self._status:
+            m.d.comb += [self.busy.eq(control.busy), self.error.eq(control.error)]
         load, store = engines[Engine.LOAD], engines[Engine.STORE]
         connect(m, control.boot, load.boot)
         m.d.comb += [

@@ -85,23 +85,24 @@ class TrapCause(wiring.Component):
         m = Module()
         x, c, cause = self.x, self.x.control, self.cause
         access = c.load | c.store
+        bad = x.bad | c.illegal
         with m.If(~self.hold):
             m.d.sync += [
                 cause.interrupt.eq(x.interrupted),
                 cause.pc.eq(x.pc),
                 cause.target.eq(x.target),
                 cause.from_pc.eq(x.pc[-1] & ~x.interrupted),
-                cause.from_address.eq(~x.bad & (access | c.jalr)),
-                cause.from_target.eq(~x.bad & (c.branch | c.jal)),
+                cause.from_address.eq(~bad & (access | c.jalr)),
+                cause.from_target.eq(~bad & (c.branch | c.jal)),
                 cause.jump.eq(
-                    ~x.bad & ((c.jalr & ~self.address[1]) | ((c.branch | c.jal) & ~x.target[1]))
+                    ~bad & ((c.jalr & ~self.address[1]) | ((c.branch | c.jal) & ~x.target[1]))
                 ),
             ]
             with m.If(x.interrupted):
                 m.d.sync += cause.code.eq(INTERRUPT & 15)
             with m.Elif(x.bad & x.pc[-1]):
                 m.d.sync += cause.code.eq(Trap.FETCH_FAULT)
-            with m.Elif((x.bad & c.illegal) | (~x.bad & c.csr)):
+            with m.Elif(c.illegal | (~bad & c.csr)):
                 m.d.sync += cause.code.eq(Trap.ILLEGAL_INSTRUCTION)
             with m.Elif(x.bad & c.ecall):
                 m.d.sync += cause.code.eq(Trap.ENVIRONMENT_CALL)

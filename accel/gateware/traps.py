@@ -4,6 +4,7 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.bits import only
 from accel.gateware.csrfile import FIXED_ROWS, ROWS, ZERO_ROW, CsrFile
 from accel.gateware.fetch import TARGET_BITS
 from accel.gateware.trapcause import TrapLayout
@@ -85,7 +86,7 @@ class TrapUnit(wiring.Component):
     bad : Out(1)
         With `done` of `access`: it is illegal.
     pending : Out(1)
-        The interrupt is to be taken. Three cycles after `done` it has followed what was written.
+        The interrupt is to be taken. Two cycles after `done` it has followed what was written.
     wake : Out(1)
         WFI goes on: the interrupt is there, or not enabled.
     stop : Out(1)
@@ -94,7 +95,7 @@ class TrapUnit(wiring.Component):
 
     Latency
     -------
-    Requests: 8 to 14 cycles, and 16 more after `restart`; a trap 4 more.
+    Requests: 9 to 15 cycles, and 16 more after `restart`; a trap 4 more.
     """
 
     def __init__(self, *, address_width: int, base: int, multiply: bool) -> None:
@@ -133,15 +134,15 @@ class TrapUnit(wiring.Component):
         m.d.comb += [
             file.restart.eq(self.restart),
             file.interrupt.eq(self.interrupt),
-            self.data.eq(file.data),
             self.pending.eq(file.pending),
             self.wake.eq(file.wake),
         ]
         self._sequence(m, file)
-        m.d.comb += [
+        m.d.sync += [
             self.done.eq(self._served | (self._ends & file.armed)),
-            self.stop.eq(self._ends & ~file.armed),
+            self.data.eq(file.data),
         ]
+        m.d.comb += self.stop.eq(self._ends & ~file.armed)
         self._report(m, file.written)
         return m
 
@@ -174,11 +175,13 @@ class TrapUnit(wiring.Component):
             cycles.eq(cycles + self.running),
             retired.eq(retired + (self.retired & ~skip)),
             bad.eq(number_bad),
+            self.bad.eq(0),
         ]
         with m.If(self.retired):
             m.d.sync += skip.eq(0)
-        self._served, self._ends, self._takes_pc, self._takes_address = (
-            Signal(name=name) for name in ("served", "ends", "takes_pc", "takes_address")
+        self._served, self._ends, self._accesses, self._takes_pc, self._takes_address = (
+            Signal(name=name)
+            for name in ("served", "ends", "accesses", "takes_pc", "takes_address")
         )
         row = file.row
 
@@ -222,13 +225,13 @@ class TrapUnit(wiring.Component):
                     begin(_State.PC, Csr.MEPC)
             with m.Case(_State.ACCESS):
                 m.d.comb += [
-                    file.operand.eq(self.value),
+                    self._accesses.eq(1),
                     file.keeps.eq(self.operation),
                     file.assign.eq(self.writes & ~bad),
                     file.write.eq(file.assign & ~row.matches(*FIXED_ROWS)),
                     self._served.eq(1),
-                    self.bad.eq(bad),
                 ]
+                m.d.sync += self.bad.eq(bad)
                 with m.If(row.matches(ROWS[Csr.MINSTRET], ROWS[Csr.MINSTRETH])):
                     # What is written counts from the next instruction on.
                     m.d.sync += skip.eq(file.assign)
@@ -239,7 +242,7 @@ class TrapUnit(wiring.Component):
                 begin(_State.CYCLE, Csr.MCYCLE)
             with m.Case(_State.RETURN):
                 m.d.comb += [file.returns.eq(1), self._served.eq(1)]
-                begin(_State.CYCLE, Csr.MCYCLE)
+                m.d.sync += state.eq(_State.SETTLED)
             with m.Case(_State.PC):
                 m.d.comb += [file.write.eq(1), file.keeps.eq(1), self._takes_pc.eq(1)]
                 begin(_State.VALUE, Csr.MTVAL)
@@ -251,7 +254,7 @@ class TrapUnit(wiring.Component):
                 begin(_State.ENTER, Csr.MTVEC)
             with m.Case(_State.ENTER):
                 m.d.comb += self._ends.eq(self.trap)
-                begin(_State.CYCLE, Csr.MCYCLE)
+                m.d.sync += state.eq(_State.SETTLED)
         with m.If(self.restart):
             m.d.comb += file.coming.eq(0)
             m.d.sync += [cycles.eq(0), retired.eq(0), skip.eq(0)]
@@ -259,23 +262,27 @@ class TrapUnit(wiring.Component):
         self._operand(m, file)
 
     def _operand(self, m: Module, file: CsrFile) -> None:
-        """Choose what a trap writes."""
-        cause, operand = self.cause, file.operand
-        trapped = Mux(self._takes_pc, cause.jump, self._takes_address)
-        with m.If(trapped & cause.from_target):
-            high = self._base >> TARGET_BITS
-            top = Mux(cause.target[-1], C(high - 1, 32 - TARGET_BITS), C(high, 32 - TARGET_BITS))
-            m.d.comb += operand.eq(Cat(cause.target, top))
-        with m.Elif(trapped & cause.from_address):
-            # JALR drops the lowest bit.
-            m.d.comb += [
-                operand.eq(self.value),
-                operand[0].eq(self.value[0] & cause.code[1:].any()),
-            ]
-        with m.Elif(self._takes_pc | (self._takes_address & cause.from_pc)):
-            m.d.comb += operand.eq(Cat(C(0, 2), cause.pc) | self._base)
-        with m.Elif(file.enters):
-            m.d.comb += [operand.eq(cause.code), operand[31].eq(cause.interrupt)]
+        """Put together what is written: one lookup table or two a bit, each source with its select."""
+        cause = self.cause
+        trapped, uses_target, uses_value, uses_pc = (
+            Signal(name=name) for name in ("trapped", "uses_target", "uses_value", "uses_pc")
+        )
+        high = self._base >> TARGET_BITS
+        top = Mux(cause.target[-1], C(high - 1, 32 - TARGET_BITS), C(high, 32 - TARGET_BITS))
+        # JALR drops the lowest bit.
+        even = cause.from_address & ~cause.code[1:].any() & trapped
+        m.d.comb += [
+            trapped.eq(Mux(self._takes_pc, cause.jump, self._takes_address)),
+            uses_target.eq(trapped & cause.from_target),
+            uses_value.eq(self._accesses | (trapped & cause.from_address)),
+            uses_pc.eq((self._takes_pc & ~cause.jump) | (self._takes_address & cause.from_pc)),
+            file.operand.eq(
+                only(uses_value, Cat(self.value[0] & ~even, self.value[1:]))
+                | only(uses_target, Cat(cause.target, top))
+                | only(uses_pc, Cat(C(0, 2), cause.pc) | self._base)
+                | only(file.enters, Cat(cause.code, C(0, 27), cause.interrupt))
+            ),
+        ]
 
     def _report(self, m: Module, value: Signal) -> None:
         """Take what `fault` shows from what is written on the way."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -142,15 +142,16 @@ class BeatUnpacker(wiring.Component):
         cut = Signal(self.row_layout)  # the words of it that are to come
         row = cut.row
         space = Signal(4)  # one hot
-        place = Signal(place_bits)  # the next word's first byte
-        held = Signal(place_bits)  # bytes from there to what comes next
+        place = Signal(ceil_log2(buffer.capacity))  # the next word's first byte
+        end = Signal(place_bits)  # the byte behind its slot
+        more = Signal(signed(place_bits))  # bytes from there to what comes next
         move = Signal()
         take = Signal()
         row_done = Signal()
         m.d.comb += [
-            held.eq(Cat(Const(0, bus_bits), filler.beat) - place),
+            more.eq(Cat(Const(0, bus_bits), filler.beat) - end),
             move.eq((~self.valid | self.ready).all()),
-            take.eq(row_valid & self._holds(held, space) & move),
+            take.eq(row_valid & (more >= 0) & move),
             row_done.eq(take & row.single),
             buffer.write.eq(filler.write),
             buffer.beat.eq(filler.beat),
@@ -159,8 +160,8 @@ class BeatUnpacker(wiring.Component):
             buffer.place.eq(place),
         ]
         # A cycle late, in which a beat more may come, and the word's first beat counts whole.
-        most = buffer.capacity - 3 * self._bus_bytes
-        m.d.sync += filler.room.eq(~row_valid | held[-1] | (held[:-1] <= most))
+        most = buffer.capacity - 3 * self._bus_bytes - self._word_bytes
+        m.d.sync += filler.room.eq(~row_valid | (more <= most))
 
         begin = Signal()
         m.d.comb += [
@@ -171,14 +172,17 @@ class BeatUnpacker(wiring.Component):
         with m.If(take | begin):
             # Behind a row's last word these are the next row's, or anything.
             with m.If(~row_valid | row.single):
+                first = Cat(self.rows.payload.row.place, filler.starts.payload)
                 m.d.sync += [
                     cut.eq(self.rows.payload),
                     space.eq(Const(1) << self.rows.payload.row.space),
-                    place.eq(Cat(self.rows.payload.row.place, filler.starts.payload)),
+                    place.eq(first),
+                    end.eq(first + self._slot(self.rows.payload.row.space)),
                 ]
             with m.Else():
                 m.d.sync += [
                     place.eq(place + cut.step),
+                    end.eq(end + cut.step),
                     row.chip.eq(row.chip + 1),
                     row.more.eq(row.more - 1),
                     row.single.eq(row.more == 1),
@@ -191,13 +195,12 @@ class BeatUnpacker(wiring.Component):
         m.d.comb += self.words.data.eq(buffer.word)
         return m
 
-    def _holds(self, held, space):
-        """Whether `held` is a whole slot or more: slots are powers of two."""
-        enough = Const(0)
-        for slot in sorted(set(self._slots.values())):
-            chosen = Cat(space[s] for s, size in self._slots.items() if size == slot).any()
-            enough = enough | (chosen & held[ceil_log2(slot) : -1].any())
-        return enough & ~held[-1]
+    def _slot(self, space):
+        """Return the bytes of a word of this space."""
+        slot = Const(0)
+        for number, size in self._slots.items():
+            slot = slot | Mux(space == int(number), size, 0)
+        return slot
 
     def _deliver(self, m: Module, take: Signal, move: Signal, row: data.View, space) -> None:
         """Let a word's address and space follow its bytes through the buffer's two stages."""

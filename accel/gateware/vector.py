@@ -115,7 +115,7 @@ class VectorEngine(wiring.Component):
         self._rows, self._cols, self._lanes = rows, cols, lanes
         self._acc_width = ceil_log2(2 * acc_depth)
         self._width = width = ceil_log2(scratchpad_words)
-        self._weight_width = ceil_log2(weight_words)
+        self._weight_words = weight_words
         self._checker = CommandChecker(
             engine=Engine.VECTOR, rows=rows, cols=cols, lanes=lanes, weight_words=weight_words
         )
@@ -129,7 +129,7 @@ class VectorEngine(wiring.Component):
                 "acc": Out(AccumulatorReadPort(depth=acc_depth, cols=cols, lanes=lanes)),
                 "scratchpad": Out(ReadPort(width, rows * 8)),
                 "result": Out(WritePort(width, rows * 8, rows // lanes)),
-                "params": Out(ReadPort(self._weight_width, cols * 8)),
+                "params": Out(ReadPort(ceil_log2(weight_words), cols * 8)),
                 "table": In(WritePort(9, 32)),
             }
         )
@@ -138,7 +138,7 @@ class VectorEngine(wiring.Component):
         m = Module()
         bits = slot_bits(self._rows, self._cols, self._lanes)
         m.submodules.params = params = ParameterFetcher(
-            cols=self._cols, lanes=self._lanes, address_width=self._weight_width
+            cols=self._cols, lanes=self._lanes, words=self._weight_words
         )
         m.submodules.issue = issue = VectorIssuer(
             rows=self._rows,

@@ -1,11 +1,13 @@
 """The parameters of the vector engine's slices: fetched ahead, held in staging registers."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from accel.gateware.ports import ReadPort
 from accel.gateware.requantizer import LaneParameters, OutputRange
+from accel.gateware.splitram import past_end
 from accel.isa import COMMANDS, PARAM_WORDS, Engine, Operation
 
 __all__ = ["ParameterFetcher"]
@@ -24,8 +26,8 @@ class ParameterFetcher(wiring.Component):
     Parameters
     ----------
     cols, lanes : int
-    address_width : int
-        Of the weight memory.
+    words : int
+        Of the weight memory, which addresses of `address_width` = clog2(words) bits reach.
 
     Members
     -------
@@ -51,8 +53,9 @@ class ParameterFetcher(wiring.Component):
     From `taken` to `ready` 11 cycles, and one for every refused read.
     """
 
-    def __init__(self, *, cols: int, lanes: int, address_width: int) -> None:
-        self._cols, self._lanes = cols, lanes
+    def __init__(self, *, cols: int, lanes: int, words: int) -> None:
+        self._cols, self._lanes, self._words = cols, lanes, words
+        address_width = ceil_log2(words)
         fields = COMMANDS[Engine.VECTOR].layout
         super().__init__(
             {
@@ -74,35 +77,39 @@ class ParameterFetcher(wiring.Component):
         fields = self.offer.fields
 
         remaining = Signal.like(fields.slices)  # slices of the last command still to be fetched
+        more = Signal()  # there are some
         uniform = Signal()
         slot = Signal(range(max(groups, 2)))  # the slice's place in the weight words
         # A bit more shows a read past the end.
         base = Signal(len(self.memory.request.payload) + 1)  # the column group's first word
         address = Signal.like(base)
         m.d.comb += self.memory.request.payload.eq(address)
-        m.d.sync += self.past.eq(self.memory.request.valid & address[-1])
+        m.d.sync += self.past.eq(self.memory.request.valid & past_end(address, self._words))
         offer_done = Signal()  # the command on offer has had its first slice fetched
         occupied = Signal()  # staging is being filled, or holds what the lanes have not taken
         filling = Signal()
 
         begin = Signal()
-        m.d.comb += begin.eq(~occupied & (remaining.any() | (self.offer.valid & ~offer_done)))
+        m.d.comb += begin.eq(~occupied & (more | (self.offer.valid & ~offer_done)))
         with m.If(begin):
             m.d.sync += [occupied.eq(1), filling.eq(1)]
-            with m.If(remaining.any()):
-                m.d.sync += [remaining.eq(remaining - 1), address.eq(base)]
+            with m.If(more):
+                m.d.sync += [remaining.eq(remaining - 1), more.eq(remaining != 1)]
+                m.d.sync += address.eq(base)
             with m.Else():
                 first_slot = Mux(fields.operation == Operation.ACC, fields.a_slot, 0)
                 m.d.sync += [
                     offer_done.eq(1),
-                    remaining.eq(Mux(fields.uniform, 0, fields.slices - 1)),
+                    remaining.eq(fields.slices - 1),
+                    more.eq(~fields.uniform & (fields.slices != 1)),
                     uniform.eq(fields.uniform),
                     slot.eq(first_slot),
                     base.eq(fields.param_address),
                     address.eq(fields.param_address),
                 ]
 
-        own, sent = self._send(m, begin, filling & uniform, address)
+        reads = more | ~fields.uniform
+        own, sent = self._send(m, begin, filling & uniform, reads, address)
         with m.If(sent):
             # What is still on its way arrives before any operand that is asked for now.
             m.d.sync += self.ready.eq(1)
@@ -124,9 +131,12 @@ class ParameterFetcher(wiring.Component):
         return m
 
     def _send(
-        self, m: Module, begin: Signal, uniform: Signal, address: Signal
+        self, m: Module, begin: Signal, uniform: Value, reads: Value, address: Signal
     ) -> tuple[data.View, Signal]:
-        """Issue the reads; return the bytes that a uniform command gives instead, and the end."""
+        """Issue the reads; return the bytes that a uniform command gives instead, and the end.
+
+        With `begin`, `reads` says whether there are any.
+        """
         fields = self.offer.fields
         request = self.memory.request
         unsent = Signal(range(PARAM_WORDS + 1))
@@ -134,16 +144,17 @@ class ParameterFetcher(wiring.Component):
         sends = Signal()
         sent = Signal()
         m.d.comb += [
-            request.valid.eq(sending & ~uniform),
             sends.eq(sending & (uniform | request.ready)),
             sent.eq(sends & (unsent == 0)),
         ]
         with m.If(begin):
-            m.d.sync += [unsent.eq(PARAM_WORDS - 1), sending.eq(1)]
+            # A register: the weight loader hangs on it, on the other side of the memory.
+            m.d.sync += [unsent.eq(PARAM_WORDS - 1), sending.eq(1), request.valid.eq(reads)]
         with m.Elif(sends):
             m.d.sync += [
                 unsent.eq(unsent - 1),
                 sending.eq(unsent != 0),
+                request.valid.eq((unsent != 0) & request.valid),
                 address.eq(address + 1),
             ]
         number = Cat(fields.bias, fields.multiplier, Const(0, 1), fields.shift)

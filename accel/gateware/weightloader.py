@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from accel.gateware.delay import delayed
 from accel.gateware.ports import WEIGHT_LATENCY, ReadPort
@@ -21,7 +22,8 @@ class WeightLoader(wiring.Component):
     ----------
     rows, cols : int
         At least 4 each.
-    address_width : int
+    words : int
+        Of the weight memory, which addresses of `address_width` = clog2(words) bits reach.
 
     Members
     -------
@@ -30,7 +32,7 @@ class WeightLoader(wiring.Component):
         begun. Looked at from the cycle after a `start` with `last` on; not consumed here, but
         must stay for one cycle at least.
     loaded : Out(1)
-        The next tile is on its way: `start` is allowed.
+        The next tile is on its way: `start` is allowed in the next cycle.
     start : In(1)
         The tile's first input word is requested in this cycle.
     last : In(1)
@@ -40,22 +42,25 @@ class WeightLoader(wiring.Component):
     burst : Out(1)
         High from the cycle after a tile's first request is accepted until its last one is.
     past : Out(1)
-        A tile goes past the end of the memory. Of a command's first tile this is not said.
+        A cycle late: a tile goes past the end of the memory. Of a command's first tile this is not
+        said.
     load, data : Out(1), Out(8 * cols)
         To the array: row 0's word WEIGHT_LATENCY + 1 cycles after its request, then one per cycle.
 
     Throughput
     ----------
     From `start` to the next tile's first request: cols - 1 cycles, or `rows` from that tile's own
-    first request. `loaded` rises in the cycle after a tile's first request is accepted. So there
+    first request. `loaded` rises with the acceptance of a tile's first request. So there
     is a `start` every max(rows, cols) cycles.
     """
 
-    def __init__(self, *, rows: int, cols: int, address_width: int) -> None:
+    def __init__(self, *, rows: int, cols: int, words: int) -> None:
         if rows < 4 or cols < 4:
             raise ValueError(f"Rows and cols must be at least 4, not {rows} and {cols}")
         self._rows = rows
         self._cols = cols
+        self._words = words
+        address_width = ceil_log2(words)
         first = data.StructLayout({"valid": unsigned(1), "address": unsigned(address_width)})
         super().__init__(
             {
@@ -89,22 +94,23 @@ class WeightLoader(wiring.Component):
         wait = Signal(range(self._cols))
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
+        loaded = Signal()  # in this cycle
+        m.d.comb += self.loaded.eq((loaded & ~self.start) | (accepted & ~self.burst))
+        m.d.sync += loaded.eq(self.loaded)
         with m.If(self.start):
-            m.d.sync += [self.loaded.eq(0), wait.eq(self._cols - 3), need.eq(self.last)]
+            m.d.sync += [wait.eq(self._cols - 3), need.eq(self.last)]
 
         begin = Signal()
         row = Signal(range(self._rows), init=self._rows - 1)
         end = Signal()
         m.d.comb += [
             end.eq(accepted & (row == self._rows - 1)),
-            begin.eq((~request.valid | end) & ~self.loaded & (wait == 0) & ~need),
+            begin.eq((~request.valid | end) & ~loaded & (wait == 0) & ~need),
         ]
         with m.If(accepted):
             m.d.sync += [self.burst.eq(~end), request.payload.eq(request.payload + 1)]
-            m.d.sync += wrapped.eq(request.payload.all())
+            m.d.sync += wrapped.eq(request.payload == self._words - 1)
             m.d.sync += row.eq(row + 1)
-            with m.If(~self.burst):
-                m.d.sync += self.loaded.eq(1)
         with m.If(begin):
             m.d.sync += [request.valid.eq(1), row.eq(0), jump.eq(0)]
             with m.If(jump):
@@ -112,7 +118,7 @@ class WeightLoader(wiring.Component):
         with m.Elif(end):
             m.d.sync += request.valid.eq(0)
 
-        m.d.comb += self.past.eq(accepted & wrapped)
+        m.d.sync += self.past.eq(accepted & wrapped)
         word = Signal.like(self.data, name="word", reset_less=True)
         m.d.sync += word.eq(self.weights.response.data)
         row_0 = delayed(m, accepted & ~self.burst, WEIGHT_LATENCY + 1, name="row_0")

@@ -9,6 +9,7 @@ from accel.gateware.blockram import BlockRam
 from accel.gateware.delay import delayed
 from accel.gateware.parity import ParityReport, mismatch
 from accel.gateware.ports import WEIGHT_LATENCY, ReadPort, WritePort
+from accel.gateware.splitram import SplitRam
 
 __all__ = ["WeightMemory"]
 
@@ -19,7 +20,7 @@ class WeightMemory(wiring.Component):
     Parameters
     ----------
     words : int
-        A power of two.
+        Even.
     cols : int
         Bytes of a word.
     target : str
@@ -66,7 +67,8 @@ class WeightMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = BlockRam(
+        kind = SplitRam if self._words & (self._words - 1) else BlockRam
+        m.submodules.memory = memory = kind(
             width=8 * self._cols, depth=self._words, target=self._target, parity=self._parity
         )
         load = self.load.request

@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from accel.config import slot_bytes
 from accel.gateware.delay import delayed
-from accel.gateware.ports import SCRATCHPAD_LATENCY, ReadPort, WritePort
+from accel.gateware.ports import SCRATCHPAD_LATENCY, BankUses, ReadPort, WritePort, meets
 
 __all__ = ["ScratchpadWindow", "WindowPort"]
 
@@ -54,6 +54,8 @@ class ScratchpadWindow(wiring.Component):
         Bytes of a word, a multiple of 4.
     banks : int
         Of the scratchpad, a power of two.
+    groups : int
+        Of the scratchpad's ports.
 
     Members
     -------
@@ -64,7 +66,7 @@ class ScratchpadWindow(wiring.Component):
         which it does at most once in five.
     read : Out(ReadPort), write : Out(WritePort)
         To the scratchpad, whose latency is SCRATCHPAD_LATENCY.
-    reading, writing : In(banks)
+    reading, writing : In(BankUses)
         The scratchpad's. They stand for the ready of `read` and `write`, which comes behind the
         choice of an address.
 
@@ -74,7 +76,7 @@ class ScratchpadWindow(wiring.Component):
     the scratchpad's ports are not ready. None from the engines to the scratchpad.
     """
 
-    def __init__(self, *, words: int, rows: int, banks: int) -> None:
+    def __init__(self, *, words: int, rows: int, banks: int, groups: int = 1) -> None:
         if words < 2 or words & (words - 1):
             raise ValueError(f"Words must be a power of two, not {words!r}")
         if rows < 4 or rows % 4:
@@ -91,8 +93,8 @@ class ScratchpadWindow(wiring.Component):
                 "load": In(WritePort(width, word)),
                 "read": Out(ReadPort(width, word)),
                 "write": Out(WritePort(width, word)),
-                "reading": In(banks),
-                "writing": In(banks),
+                "reading": In(BankUses(groups + 1, banks)),
+                "writing": In(BankUses(1, banks)),
             }
         )
 
@@ -103,6 +105,7 @@ class ScratchpadWindow(wiring.Component):
         # Without parts: Verilog has no vectors without bits.
         part = request.address[: self._part_bits] if self._part_bits else Const(0, 1)
         address = request.address[self._part_bits :]
+        # Registers of their own, high in the states of these names: the engines hang on them.
         reading, writing = Signal(), Signal()
         reads, writes = Signal(), Signal()  # the scratchpad is ready
         m.d.comb += [
@@ -117,10 +120,11 @@ class ScratchpadWindow(wiring.Component):
                 m.d.comb += self.access.request.ready.eq(1)
                 m.d.sync += request.eq(self.access.request.payload)
                 with m.If(self.access.request.valid):
+                    m.d.sync += reading.eq(1)
                     m.next = "READ"
             with m.State("READ"):
-                m.d.comb += reading.eq(1)
                 with m.If(reads):
+                    m.d.sync += reading.eq(0)
                     m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.sync += [
@@ -130,21 +134,21 @@ class ScratchpadWindow(wiring.Component):
                 with m.If(arrived):
                     m.d.sync += response.valid.eq(~request.write)
                     with m.If(request.write):
+                        m.d.sync += writing.eq(1)
                         m.next = "WRITE"
                     with m.Else():
                         m.next = "IDLE"
             with m.State("WRITE"):
-                m.d.comb += writing.eq(1)
                 with m.If(writes):
-                    m.d.sync += response.valid.eq(1)
+                    m.d.sync += [writing.eq(0), response.valid.eq(1)]
                     m.next = "IDLE"
         self._share(m, address, reading, writing, arrived, self._merge(word, part, request))
         return m
 
-    def _is_free(self, used: Signal, address: Value) -> Value:
-        """Return whether the bank of an address is not among those that are used."""
+    def _is_free(self, uses: data.View, address: Value) -> Value:
+        """Return whether nobody uses the bank of an address."""
         bank = address[: self._bank_bits] if self._bank_bits else Const(0, 1)
-        return ~used.bit_select(bank, 1)
+        return ~meets(uses, bank)
 
     def _select(self, word: Signal, part: Signal) -> Signal:
         """Return the group of the word that the part of its slot names, 0 past the word."""
@@ -174,13 +178,13 @@ class ScratchpadWindow(wiring.Component):
     ) -> None:
         """Let accesses go before the engines at both ports."""
         wanted = self.store.request.payload, self.load.request.payload.address
-        for port, engine, own, used, place in (
+        for port, engine, own, uses, place in (
             (self.read, self.store, reading, self.reading, wanted[0]),
             (self.write, self.load, writing, self.writing, wanted[1]),
         ):
             m.d.comb += [
                 port.request.valid.eq(own | engine.request.valid),
-                engine.request.ready.eq(self._is_free(used, place) & ~own),
+                engine.request.ready.eq(self._is_free(uses, place) & ~own),
             ]
         m.d.comb += [
             self.read.request.payload.eq(Mux(reading, address, self.store.request.payload)),

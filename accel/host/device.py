@@ -1,7 +1,7 @@
 """The one machine interface: what drivers, tests and the command line know of an accelerator."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from accel.config import Config
 from accel.errors import DeviceError
+from accel.image import WeightBlock
 
 __all__ = ["DEFAULT_MEMORY_BYTES", "Buffer", "Device"]
 
@@ -41,12 +42,15 @@ class Device(ABC):
     memory_base : int
         Byte address where the external memory starts for the accelerator: what a driver writes
         to MEMORY_BASE plus the offset of its image. 0 by default.
+    user : object
+        Who loaded the program that it has: a driver knows by it whether another one came between.
     """
 
     name: str
     config: Config
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     memory_base: int = 0
+    user: object = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -125,6 +129,12 @@ class Device(ABC):
         ------
         DeviceError
             When `irq` stays low for `timeout_cycles` cycles: the message names the limit.
+        """
+
+    def expect_weights(self, blocks: Sequence[WeightBlock]) -> None:  # noqa: B027 - optional
+        """Say which weights the next run expects in the weight memory, without loading them.
+
+        The golden machine then checks that they are there; hardware does not know.
         """
 
     def explain(self) -> str:

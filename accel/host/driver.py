@@ -1,7 +1,7 @@
 """The driver: loads an image on a device and runs it, by the sequence of docs/architecture.md."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy.typing as npt
@@ -55,6 +55,8 @@ class RunStats:
     engine_busy, engine_waiting : tuple of int
         By Engine: cycles with a command on offer or under way, and with none while the next one
         waited for tokens. Empty without counters.
+    resident : bool
+        Weights that stay on the chip were there from an inference before.
     """
 
     cycles: int
@@ -66,13 +68,19 @@ class RunStats:
     stamp_activities: tuple[tuple[int, ...], ...] = ()
     engine_busy: tuple[int, ...] = ()
     engine_waiting: tuple[int, ...] = ()
+    resident: bool = False
 
 
 class Driver:
     """Runs images on a device.
 
     The accelerator may read what the image has in memory, and write what of it is no constant: its
-    memory windows say so. After a fault the next run loads the program again.
+    memory windows say so.
+
+    Where weights of the image stay on the chip, the first inference brings them, and the next ones
+    run the program that expects them. Anything else than a good end of an inference - a fault, an
+    error of the device, another driver's program, registers that are no longer what they were -
+    and the next one brings them again.
 
     Parameters
     ----------
@@ -86,7 +94,8 @@ class Driver:
         self._device = device
         self._timeout_cycles = timeout_cycles
         self._image: Image | None = None
-        self._loaded = False
+        self._program: tuple[int, int] | None = None
+        self._weights_kept = False
 
     def load_image(self, image: Image) -> None:
         """Check the device, write the image's constants to memory and load its program.
@@ -121,24 +130,51 @@ class Driver:
                 f"{device.name}: the image needs {image.memory_bytes} bytes of memory, the device "
                 f"has {device.memory_bytes}"
             )
-        for segment in image.segments:
-            device.write_memory(device.memory_base + segment.address, segment.data)
-        self._image, self._loaded = image, False
+        self._image = image
+        self._write_constants(image)
         self._load_program(image)
 
+    def _write_constants(self, image: Image) -> None:
+        self._forget()
+        for segment in image.segments:
+            self._device.write_memory(self._device.memory_base + segment.address, segment.data)
+
+    def _forget(self) -> None:
+        """Take nothing for granted that was on the chip."""
+        self._program, self._weights_kept = None, False
+
+    def _wanted(self, image: Image) -> tuple[int, int]:
+        """Return offset and words of the program for the next inference."""
+        if image.resident is not None and self._weights_kept:
+            return image.resident.program_address, image.resident.program_words
+        return image.program_address, image.program_words
+
+    def _is_ours(self, image: Image) -> bool:
+        """Return whether nobody else used the device; where it matters, nor reset it."""
+        if self._device.user is not self:
+            return False
+        if not self._weights_kept or image.resident is None:
+            return True
+        names = ("MEMORY_BASE", "PROGRAM_ADDRESS", "PROGRAM_WORDS")
+        expected = (self._device.memory_base, *(self._program or (0, 0)))
+        return tuple(map(self._read, names)) == expected
+
     def _load_program(self, image: Image) -> None:
+        """Load the program that the next inference needs."""
+        program, self._program = self._wanted(image), None
         base = self._device.memory_base
+        self._device.user = self
         self._write("CONTROL", Control.CLEAR)
         self._write("IRQ_ENABLE", 1)
         self._write("MEMORY_BASE", base)
-        self._write("PROGRAM_ADDRESS", image.program_address)
-        self._write("PROGRAM_WORDS", image.program_words)
+        self._write("PROGRAM_ADDRESS", program[0])
+        self._write("PROGRAM_WORDS", program[1])
         self._open_window("READ", base, 0, image.memory_bytes)
         self._open_window("WRITE", base, *image.writable)
         steps = min(-(-self._timeout_cycles // WATCHDOG_STEP), (1 << 32) // WATCHDOG_STEP - 1)
         self._write("WATCHDOG", steps * WATCHDOG_STEP)
         self._go(Control.LOAD, "loading the program")
-        self._loaded = True
+        self._program = program
 
     def _open_window(self, name: str, base: int, start: int, stop: int) -> None:
         """Allow the bytes from offset `start` to before `stop`, in whole granules."""
@@ -173,16 +209,22 @@ class Driver:
         image, device = self._image, self._device
         if image is None:
             raise DeviceError(f"{device.name}: no image is loaded")
-        if not self._loaded:
+        if not self._is_ours(image):
+            self._write_constants(image)
+        if self._program != self._wanted(image):
             self._load_program(image)
         for tensor, values in zip(image.inputs, inputs, strict=True):
             device.write_memory(device.memory_base + tensor.address, tensor.pack(values))
+        kept = image.resident.blocks if self._weights_kept and image.resident else ()
+        self._weights_kept = False  # until it has ended well
+        device.expect_weights(kept)
         self._go(Control.START, image.model)
+        self._weights_kept = True
         outputs = [
             t.unpack(device.read_memory(device.memory_base + t.address, t.memory_bytes))
             for t in image.outputs
         ]
-        return outputs, self._stats
+        return outputs, replace(self._stats, resident=bool(kept))
 
     def _go(self, control: Control, what: str) -> None:
         self._write("CONTROL", control)
@@ -194,7 +236,7 @@ class Driver:
             running = self._image if control is Control.START else None
             place = f"{self._device.name}: {what}"
             error = read_fault(self._read, place, running, self._device.explain())
-            self._loaded = False
+            self._forget()
             self._write("CONTROL", Control.CLEAR)
             raise error
         self._write("CONTROL", Control.CLEAR)

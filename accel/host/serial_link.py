@@ -83,9 +83,7 @@ class SerialLink:
         self._reader = PacketReader()
         self._random = random.Random(seed)
         self._sequence = self._random.randrange(256)
-        self._clock_hz = 0
         self.greeting = self._greet()
-        self._clock_hz = self.greeting.clock_hz
 
     @property
     def payload_words(self) -> int:
@@ -139,7 +137,7 @@ class SerialLink:
         """
         fields = len(Greeting.__dataclass_fields__)
         self._reader.clear()
-        for patience in self._patience(OVERHEAD_BYTES + 4 * fields, 0):
+        for patience in self._patience(OVERHEAD_BYTES + 4 * fields, 0.0):
             self._sequence = (self._sequence + 1) % 256
             request = Request(
                 sequence=self._sequence,
@@ -168,28 +166,28 @@ class SerialLink:
     def _insist(self, request: Request) -> Answer | None:
         """Send a request until it is answered, as often as `PATIENCE` says."""
         length = OVERHEAD_BYTES + len(request.payload) + 4 * request.words
-        # The board takes as long where its bus does not answer.
-        for number, patience in enumerate(self._patience(length, self.greeting.patience)):
+        # The board takes as long where its bus does not answer. Its clock is what the line says: a
+        # simulated one's is far from what it believes.
+        bits = self.greeting.patience / self.greeting.bit_cycles
+        for number, patience in enumerate(self._patience(length, bits)):
             self.repeats += number > 0
             answer = self._attempt(request, patience)
             if answer is not None:
                 return answer
         return None
 
-    def _patience(self, length: int, cycles: int) -> Iterator[float]:
+    def _patience(self, length: int, bits: float) -> Iterator[float]:
         """Return how long to wait for an answer each time.
 
         Parameters
         ----------
         length : int
             Bytes of request and answer.
-        cycles : int
-            That the board may take.
+        bits : float
+            On the line, in the time that the board may take.
         """
         on_line = 10 * length / self._baud
-        seconds = LATENCY_SECONDS + 2 * on_line
-        if self._clock_hz:
-            seconds += cycles / self._clock_hz
+        seconds = LATENCY_SECONDS + 2 * on_line + bits / self._baud
         return (seconds * factor for factor in PATIENCE)
 
     def _attempt(self, request: Request, patience: float) -> Answer | None:

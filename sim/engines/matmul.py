@@ -101,6 +101,11 @@ class Matmul(Action):
         _check_mode(config, self.groups, self.taps)
         self._skip, self._stride = fields["skip"], fields["gap"] + 1
         require(
+            not config.serial or not (self._skip or fields["gap"]),
+            "this configuration has neither skip nor gap",
+            Rule.VALUE,
+        )
+        require(
             self._skip < counts[0],
             f"skip {self._skip} leaves no output pixel of {counts[0]}",
             Rule.SIZE,

@@ -3,7 +3,7 @@
 import pytest
 
 from accel.errors import AccelError
-from boards import flow
+from boards.devices import DEVICES
 from boards.flow import Step, parse_report, run_tool, trim_carries
 from boards.paths import cell_name, slowest_paths, unit_name
 
@@ -129,4 +129,4 @@ def test_failing_tool(tmp_path):
 
 
 def test_devices_name_their_tools():
-    assert set(flow.DEVICES) == {"ecp5-85f", "ecp5-25f", "up5k", "gw2a-18"}
+    assert set(DEVICES) == {"ecp5-85f", "ecp5-25f", "up5k", "gw2a-18"}

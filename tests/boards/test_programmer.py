@@ -11,6 +11,7 @@ CALLS = {
     "ulx3s": "openFPGALoader -b ulx3s -m build/top.bit",
     "icebreaker": "iceprog build/top.bin",
     "tangnano9k": "openFPGALoader -b tangnano9k build/top.fs",
+    "tangnano20k": "openFPGALoader -b tangnano20k build/top.fs",
     "tangprimer20k": "openFPGALoader -b tangprimer20k build/top.fs",
 }
 

@@ -37,8 +37,8 @@ always @* begin
   if (waiting) begin
     kind_is_kept: assert (shown[0] == push && shown[1] == (kept[2:0] == `TADD));
     pair_is_kept: assert (push || shown[5:2] == kept[6:3]);
-    first_operand: assert (shown[37:6] ==
-      (push ? {23'd0, kept[3], kept[18:15], kept[13:10]} : kept[51:20]));
-    second_operand: assert (shown[69:38] == kept[83:52]);
+    first_operand: assert (shown[37:6] == kept[51:20]);
+    second_operand: assert (shown[69:38] ==
+      (push ? {23'd0, kept[3], kept[18:15], kept[13:10]} : kept[83:52]));
   end
 end

@@ -2,7 +2,7 @@
 // stay until they are taken, and the engine becomes busy by a command only.
 localparam OWN = 3;
 wire entry = entries_valid && entries_ready, comes = entry && entries_payload[0];
-wire [3:0] mask = entries_payload[9:6];
+wire [3:0] mask = entries_payload[41:38];
 wire [255:0] fields = command_payload[255:0];
 wire [31:0] a = entries_payload[37:6], b = entries_payload[69:38];
 localparam [2:0] number = `NUMBER;  // of the register that is looked at
@@ -52,7 +52,7 @@ always @(posedge clk) begin
   else if (!followed) begin
     followed <= comes && follow;
     {ahead, wait_for, post, stamp, kept, pc, bad} <=
-      {before, mask, a[7:4], a[8], value, b[13:0], unfit};
+      {before, mask, b[7:4], b[8], value, a[15:2], unfit};
   end else if (went) begin
     followed <= ahead != 0;
     ahead <= ahead - 1;
@@ -60,13 +60,17 @@ always @(posedge clk) begin
 end
 wire its_turn = followed && ahead == 0 && went;
 wire [31:0] differ = (fields[32 * number +: 32] ^ kept) << (32 - width);
-reg [3:0] take_q;
-always @(posedge clk) if (!halt_q) take_q <= take;
+reg [3:0] take_q = 0;  // what was taken behind a halt that hides the command
+reg halt_qq = 0;
+always @(posedge clk) begin
+  take_q <= halt_q && !rst ? take_q | take : 0;
+  halt_qq <= halt_q && !rst;
+end
 always @* begin
   no_token_that_is_not_there: assert ((take & ~available) == 0 && !take[OWN]);
   never_more_than_came: assert (!went || waiting != 0);
   if (its_turn) begin
-    takes_what_it_waits_for: assert (take_q == (wait_for & ~(4'd1 << OWN)));
+    takes_what_it_waits_for: assert ((take_q | take) == (wait_for & ~(4'd1 << OWN)));
     illegal_if_it_does_not_fit: assert (illegal == bad && command_valid == !bad);
     if (!bad) register_is_right: assert (differ == 0);
     masks_are_right: assert (command_payload[260:256] == {stamp, post});
@@ -74,7 +78,7 @@ always @* begin
   end
   empty_is_right: assert (!empty || waiting == went);
   level_in_bounds: assert (level <= `DEPTH);
-  if (halt_q) nothing_while_halted: assert (!command_valid && take == 0);
+  if (halt_q) nothing_while_halted: assert (!command_valid && (!halt_qq || take == 0));
   room_is_ready: assert (!room || entries_ready);
 end
 reg busy_q = 0, valid_q = 0;

@@ -18,8 +18,8 @@ always @* begin
   load_waits_for_result: assert (load_request_ready == !(result && r_at[0] == l_at[0]));
   // What store's and load's ready hangs on, for who knows an address before it is here.
   banks_read_are_told: assert (reading ==
-    (matmul << m_at[0] | vector_request_valid << v_at[0]));
-  banks_written_are_told: assert (writing == result << r_at[0]);
+    {v_at[0], vector_request_valid, m_at[0], matmul});
+  banks_written_are_told: assert (writing == {r_at[0], result});
 end
 
 // One word of the memory, a byte of it: what it holds, and for how long it has.

@@ -50,7 +50,7 @@ def test_registers_follow_sets_and_adds(stalls):
                 for i, value in ((2 * pair, a), (2 * pair + 1, b)):
                     registers[i] = (registers[i] * add + value) & 0xFFFFFFFF
             expected.append((MATMUL.decode(registers), number & 15, number & 1))
-            await put(ctx, dut.entries, push=1, a=(number & 15) << 4 | (number & 1) << 8)
+            await put(ctx, dut.entries, push=1, b=(number & 15) << 4 | (number & 1) << 8)
         while not ctx.get(dut.empty):
             await ctx.tick()
         assert not expected
@@ -73,7 +73,7 @@ def test_a_command_waits_for_all_its_tokens_and_takes_one_each():
     dut = CommandQueue(command=MATMUL, depth=4)
 
     async def bench(ctx):
-        await put(ctx, dut.entries, push=1, a=0b0101)
+        await put(ctx, dut.entries, push=1, b=0b0101)
         for available in (0b0000, 0b0001, 0b0100, 0b1010):
             ctx.set(dut.available, available)
             await ctx.tick().repeat(3)
@@ -81,9 +81,11 @@ def test_a_command_waits_for_all_its_tokens_and_takes_one_each():
             assert ctx.get(dut.take) == 0
         ctx.set(dut.available, 0b0101)
         await ctx.tick()
-        assert ctx.get(dut.take) == 0b0101
+        assert not ctx.get(dut.command.valid) and ctx.get(dut.take) == 0
         await ctx.tick()
         assert ctx.get(dut.command.valid)
+        assert ctx.get(dut.take) == 0b0101
+        await ctx.tick()
         assert ctx.get(dut.take) == 0
         assert not ctx.get(dut.empty)
 
@@ -95,7 +97,7 @@ def test_the_own_bit_waits_for_the_engine():
 
     async def bench(ctx):
         ctx.set(dut.engine_busy, 1)
-        await put(ctx, dut.entries, push=1, a=1 << Engine.MATMUL)
+        await put(ctx, dut.entries, push=1, b=1 << Engine.MATMUL)
         await ctx.tick().repeat(4)
         assert not ctx.get(dut.command.valid)
         ctx.set(dut.engine_busy, 0)
@@ -111,7 +113,7 @@ def test_a_push_behind_a_push_needs_tokens_of_its_own():
     async def bench(ctx):
         ctx.set(dut.command.ready, 1)
         for _ in range(3):
-            await put(ctx, dut.entries, push=1, a=0b0001)
+            await put(ctx, dut.entries, push=1, b=0b0001)
         tokens, taken = 2, []
         for cycle in range(12):
             ctx.set(dut.available, int(tokens > 0))
@@ -119,7 +121,7 @@ def test_a_push_behind_a_push_needs_tokens_of_its_own():
                 taken.append(cycle)
                 tokens -= 1
             await ctx.tick()
-        assert tokens == 0 and taken[1] - taken[0] == 2
+        assert tokens == 0 and taken[1] - taken[0] == 3
 
     simulate(dut, bench)
 
@@ -150,14 +152,14 @@ def test_an_address_that_no_memory_holds_makes_the_command_illegal(writes, fits)
         ctx.set(dut.command.ready, 1)
         for add, value in writes:
             await put(ctx, dut.entries, push=0, add=add, pair=0, a=value & 0xFFFFFFFF, b=0)
-        await put(ctx, dut.entries, push=1, a=0, b=77)
+        await put(ctx, dut.entries, push=1, a=4 * 77, b=0)
         offered = 0
         for _ in range(6):
             offered += ctx.get(dut.command.valid)
             await ctx.tick()
         assert offered == fits and ctx.get(dut.illegal) == (not fits)
         assert ctx.get(dut.command.payload.pc) == 77
-        await put(ctx, dut.entries, push=1, a=0, b=78)
+        await put(ctx, dut.entries, push=1, a=4 * 78, b=0)
         await ctx.tick().repeat(4)
         assert ctx.get(dut.command.payload.pc) == (78 if fits else 77), "nothing comes behind it"
 
@@ -168,8 +170,8 @@ def test_a_halted_queue_offers_and_begins_nothing():
     dut = CommandQueue(command=MATMUL, depth=4)
 
     async def bench(ctx):
-        await put(ctx, dut.entries, push=1, a=0, b=1)
-        await put(ctx, dut.entries, push=1, a=0b0001, b=2)
+        await put(ctx, dut.entries, push=1, a=4, b=0)
+        await put(ctx, dut.entries, push=1, a=8, b=0b0001)
         await ctx.tick().repeat(2)
         assert ctx.get(dut.command.valid)
         ctx.set(dut.halt, 1)
@@ -220,7 +222,8 @@ def test_operations_reach_their_engine():
                 assert ctx.get(entry.payload.push) == pushed
                 assert ctx.get(entry.payload.add) == (funct3 == Funct3.TADD)
                 assert ctx.get(entry.payload.pair) == 1
-                assert ctx.get(entry.payload.a) == (0b1_0110_1010 if pushed else 111)
+                assert ctx.get(entry.payload.a) == 111
+                assert ctx.get(entry.payload.b) == (0b1_0110_1010 if pushed else 222)
                 # Held until the queue has room.
                 await ctx.tick().repeat(2)
                 assert ctx.get(entry.valid) and not ctx.get(operation.ready)

@@ -278,7 +278,7 @@ def test_impossible_timing():
 
 def test_wrong_parameters():
     timing = SdramTiming.of(ISSI, 100.0)
-    with pytest.raises(ValueError, match="Capture delay must be from 0 to 8 half cycles, not 9"):
+    with pytest.raises(ValueError, match="Capture delay must be from -2 to 8 half cycles, not 9"):
         SdramController(part=ISSI, timing=timing, data_bits=64, capture_delay=9)
     with pytest.raises(ValueError, match="Postponed refreshes must be from 1 to 8, not 9"):
         SdramController(part=ISSI, timing=timing, data_bits=64, postpone=9)

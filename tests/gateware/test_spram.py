@@ -179,8 +179,8 @@ def vendor_cells():
     return Path(spec.origin).parent / "share" / "ice40" / "cells_sim.v"
 
 
-@pytest.mark.parametrize("target", ["generic", "ice40"])
-def test_banks_behave_alike(tmp_path, target):
+@pytest.mark.parametrize(("target", "blocks"), [("generic", 0), ("ice40", 0), ("ice40", 1)])
+def test_banks_behave_alike(tmp_path, target, blocks):
     if shutil.which("iverilog") is None:
         pytest.skip("Icarus Verilog is not installed (apt-get install iverilog)")
     width, rng = 32, random.Random(7)
@@ -196,7 +196,7 @@ def test_banks_behave_alike(tmp_path, target):
     (tmp_path / "bench.v").write_text(BENCH.format(last=last, cycles=len(cycles), width=width))
     lines = [f"{(e << 14 | a) << width | d:x}" for e, a, d in cycles]
     (tmp_path / "stimuli.txt").write_text("\n".join(lines) + "\n")
-    sources = ["top.v", "bench.v", *([str(vendor_cells())] if target == "ice40" else [])]
+    sources = ["top.v", "bench.v", *(["-DYOSYS", str(vendor_cells())] if blocks else [])]
     subprocess.run(
         ["iverilog", "-g2005-sv", "-DNO_ICE40_DEFAULT_ASSIGNMENTS", "-s", "bench"]
         + ["-o", "a", *sources],
@@ -222,3 +222,5 @@ def test_wrong_parameters():
         SpramBank(width=8)
     with pytest.raises(ValueError, match="SPRAM target must be generic or ice40, not 'ecp5'"):
         SpramMemory(data_bits=32, target="ecp5")
+    with pytest.raises(ValueError, match="SPRAM blocks must be 2 or 4, not 3"):
+        SpramMemory(data_bits=32, blocks=3)

@@ -228,7 +228,7 @@ def test_data_do_not_wait_for_responses():
 def test_completion_follows_the_last_response():
     harness = Harness(latency=50)
     harness.run_transfers([harness.transfer(words=8, rows=3, memory_step_row=4096)])
-    assert harness.complete[0][0] == harness.responses[-1] + 1
+    assert harness.complete[0][0] == harness.responses[-1] + 2
 
 
 def test_bytes_past_a_word_are_zero():

@@ -19,6 +19,7 @@ BAUD = 1_000_000
 BASE = 0x4000_0000
 MEMORY_BYTES = 8192
 PATIENCE = 100_000
+BIT_CYCLES = 10**6 // BAUD
 
 
 class BoardModel:
@@ -46,8 +47,9 @@ class BoardModel:
             return self._say(sequence, command, less_one, LinkStatus.MALFORMED, where)
         if command == Command.HELLO:
             self._last = (sequence, LinkStatus.OK)
-            greeting = struct.pack("<5I", self.version, 10**6, BASE, MEMORY_BYTES, PATIENCE)
-            return self._say(sequence, command, 4, LinkStatus.OK, where, greeting)
+            words = (self.version, 10**6, BASE, MEMORY_BYTES, PATIENCE, BIT_CYCLES)
+            greeting = struct.pack("<6I", *words)
+            return self._say(sequence, command, 5, LinkStatus.OK, where, greeting)
         if self._last is None:
             return self._say(sequence, command, less_one, LinkStatus.NO_SESSION, where)
         repeated = writes and command != Command.READ_INDEXED and sequence == self._last[0]

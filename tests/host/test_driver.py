@@ -9,7 +9,7 @@ from accel.config import PRESETS
 from accel.errors import DeviceError, FaultError, ImageError
 from accel.host.device import Device
 from accel.host.driver import Driver
-from accel.image import Image, Segment, Tensor
+from accel.image import Image, Resident, Segment, Tensor, WeightBlock
 from accel.isa import ISA_VERSION, Engine
 from accel.regmap import ID_VALUE, REGISTERS, Cause, Control, Rule, Status, address
 
@@ -223,3 +223,102 @@ def test_a_device_that_never_ends_is_a_timeout():
     device.outcome = Status(0)
     with pytest.raises(DeviceError, match="no interrupt within 101234 cycles"):
         driver.run([np.zeros((1, 8), np.int8)])
+
+
+FIRST, LATER = (0, 4), (16, 2)
+BLOCK = WeightBlock(address=32, word=1, words=2)
+
+
+class ResidentDevice(ScriptedDevice):
+    """Notes the program and the expected weights of each inference."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = []
+        self._expected = ()
+
+    def expect_weights(self, blocks):
+        self._expected = tuple(blocks)
+
+    def write_register(self, offset, value):
+        if offset == address("CONTROL") and value & Control.START:
+            program = self.registers["PROGRAM_ADDRESS"], self.registers["PROGRAM_WORDS"]
+            self.runs.append((program, self._expected))
+        super().write_register(offset, value)
+
+
+@pytest.fixture
+def resident():
+    """Return a device, a driver and what runs one inference and returns its program."""
+    device = ResidentDevice()
+    driver = Driver(device)
+    resident = Resident(program_address=LATER[0], program_words=LATER[1], blocks=(BLOCK,))
+    driver.load_image(make_image(resident=resident))
+
+    def run():
+        _, stats = driver.run([np.ones((1, 8), np.int8)])
+        program, expected = device.runs[-1]
+        assert expected == ((BLOCK,) if program == LATER else ())
+        assert stats.resident == (program == LATER)
+        return program
+
+    return device, driver, run
+
+
+def test_later_inferences_expect_the_weights_of_the_first(resident):
+    device, driver, run = resident
+    assert [run() for _ in range(3)] == [FIRST, LATER, LATER]
+    loads = [value for name, value in device.log if name == "CONTROL"].count(Control.LOAD)
+    assert loads == 2
+    driver.load_image(make_image())  # nothing stays of this one
+    driver.run([np.ones((1, 8), np.int8)])
+    _, stats = driver.run([np.ones((1, 8), np.int8)])
+    assert device.runs[-1] == (FIRST, ()) and not stats.resident
+
+
+def test_another_image_loads_its_own_weights(resident):
+    _, driver, run = resident
+    assert [run(), run()] == [FIRST, LATER]
+    driver.load_image(driver._image)
+    assert [run(), run()] == [FIRST, LATER]
+
+
+def test_another_driver_in_between_is_noticed(resident):
+    device, driver, run = resident
+    assert [run(), run()] == [FIRST, LATER]
+    other = Driver(device)
+    other.load_image(driver._image)  # its registers are the same
+    other.run([np.ones((1, 8), np.int8)])
+    other.run([np.ones((1, 8), np.int8)])
+    device.memory[:4] = b"????"
+    assert [run(), run()] == [FIRST, LATER]
+    assert device.memory[:4] == b"0123"  # constants may have been another image's
+
+
+@pytest.mark.parametrize("name", ["MEMORY_BASE", "PROGRAM_ADDRESS", "PROGRAM_WORDS"])
+def test_a_reset_in_between_is_noticed(resident, name):
+    device, _, run = resident
+    assert [run(), run()] == [FIRST, LATER]
+    device.registers[name] = 0
+    assert [run(), run()] == [FIRST, LATER]
+
+
+def test_a_fault_makes_the_next_inference_a_first_one(resident):
+    device, _, run = resident
+    assert [run(), run()] == [FIRST, LATER]
+    device.outcome = Status.ERROR
+    device.registers["CAUSE"] = Cause.PARITY
+    with pytest.raises(FaultError, match="PARITY"):
+        run()
+    device.outcome = Status.DONE
+    assert [run(), run()] == [FIRST, LATER]
+
+
+def test_an_inference_that_does_not_end_makes_the_next_one_a_first_one(resident):
+    device, _, run = resident
+    assert [run(), run()] == [FIRST, LATER]
+    device.outcome = 0
+    with pytest.raises(DeviceError, match="no interrupt"):
+        run()
+    device.outcome = Status.DONE
+    assert [run(), run()] == [FIRST, LATER]

@@ -151,7 +151,7 @@ def test_a_board_that_was_reset():
 def test_another_version():
     board = BoardModel()
     board.version = 7
-    with pytest.raises(DeviceError, match="version 7 of the link's protocol, this software 1: bui"):
+    with pytest.raises(DeviceError, match="version 7 of the link's protocol, this software 2: bui"):
         open_model(board)
 
 

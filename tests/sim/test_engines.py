@@ -11,13 +11,13 @@ from accel.isa import Engine, Operation, Space
 from sim.engines import run_command
 from sim.errors import ProgramError
 from sim.spaces import Spaces
+from tests.random_commands import CHIP, random_dma, random_matmul, random_vector
 
 CONFIGS = {
     "4x4": PRESETS["test"],
     "16x8": Config(rows=16, cols=8, lanes=4, scratchpad_bytes=2048, weight_bytes=2048),
     "12x4": Config(rows=12, cols=4, lanes=2, scratchpad_bytes=2048, weight_bytes=1024),
 }
-CHIP = 1 << 20
 
 
 def filled(config: Config, seed: int) -> Spaces:
@@ -202,109 +202,6 @@ def dma_by_loops(c: Config, s: Spaces, engine: Engine, f: dict[str, int]) -> Non
                 chip_memory[index] = np.frombuffer(content, chip_memory.dtype).reshape(
                     chip_memory[index].shape
                 )
-
-
-def random_matmul(c: Config, r: random.Random) -> dict[str, int]:
-    counts = {f"count_{n}": r.randint(1, 3) for n in ("col", "row", "k0", "k1", "k2")}
-    pixels = counts["count_col"] * counts["count_row"]
-    steps = {}
-    for level in ("col", "row", "k0", "k1", "k2"):
-        steps[f"step_{level}"] = r.randint(0, CHIP - 1) if r.random() < 0.3 else r.randint(0, 20)
-        steps[f"step_{level}_y"] = r.randint(-3, 3)
-        steps[f"step_{level}_x"] = r.randint(-3, 3) if r.random() < 0.9 else -(1 << 15)
-    half = r.randint(0, 1) * c.acc_depth
-    return (
-        counts
-        | steps
-        | {
-            "input_address": r.randint(0, CHIP - 1),
-            "input_y": r.randint(-2, 3),
-            "input_x": r.randint(-2, 3),
-            "weight_address": r.randint(0, c.weight_words - 1),
-            "acc_address": half + r.randint(0, c.acc_depth - pixels),
-            "accumulate": r.randint(0, 1),
-            "pad_value": r.randint(-128, 127),
-            "input_height": r.choice((1, 3, 5, 65535)),
-            "input_width": r.choice((1, 3, 5, 65535)),
-        }
-    )
-
-
-def random_vector(c: Config, r: random.Random) -> dict[str, int]:
-    operation = r.choice(list(Operation))
-    windowed = operation in (Operation.SUM, Operation.MAX, Operation.MIN)
-    slots = c.rows // c.lanes
-    columns = c.cols // c.lanes
-    a_slot = r.randrange(columns if operation == Operation.ACC else slots)
-    limit = columns - a_slot if operation == Operation.ACC else 2 * slots
-    low = r.randint(-128, 127)
-    fields = {
-        "operation": operation,
-        "slices": r.randint(1, limit),
-        "a_slot": a_slot,
-        "b_slot": r.randrange(slots),
-        "dst_slot": r.randrange(slots),
-        "count_col": r.randint(1, 4),
-        "count_row": r.randint(1, 3),
-        "window_col": r.randint(1, 3) if windowed else 1,
-        "window_row": r.randint(1, 3) if windowed else 1,
-        "uniform": r.randint(0, 1),
-        "upper": r.randint(0, 1) if c.lanes % 2 == 0 else 0,
-        "output_zero": r.randint(-128, 127),
-        "clamp_min": low,
-        "clamp_max": r.randint(low, 127),
-        "param_address": r.randint(0, c.weight_words - 1),
-        "multiplier": r.randint(0, (1 << 31) - 1),
-        "bias": r.choice((-(1 << 31), (1 << 31) - 1, r.randint(-(1 << 12), 1 << 12))),
-        "shift": r.choice((-31, 30, r.randint(-8, 2))),
-        # Operands and result lie in different thirds of the scratchpad.
-        "a_address": r.randint(0, 20),
-        "b_address": 20,
-        "dst_address": 100 + CHIP - (c.scratchpad_words if r.randint(0, 1) else 0),
-    }
-    fields["dst_address"] %= CHIP
-    for name, top in (("a_step_wcol", 2), ("a_step_wrow", 2), ("a_step_col", 3), ("a_step_row", 3)):
-        fields[name] = r.randint(0, top)
-    for name in ("b_step_col", "b_step_row", "dst_step_col", "dst_step_row"):
-        fields[name] = r.randint(-1, 2) % CHIP
-    for name in ("a_plane", "b_plane", "dst_plane"):
-        fields[name] = r.randint(0, 3)
-    return fields
-
-
-def random_dma(c: Config, r: random.Random, engine: Engine) -> dict[str, int]:
-    space = Space.SCRATCHPAD if engine == Engine.STORE else r.choice(list(Space))
-    slot = {Space.SCRATCHPAD: c.word_slot, Space.WEIGHTS: c.weight_slot}.get(space, 4)
-    packing = {}
-    if engine == Engine.LOAD and space == Space.SCRATCHPAD and r.random() < 0.6:
-        words, step, slot = r.randint(1, 9), r.randint(1, 63), c.word_slot
-        stream = (words - 1) * step + slot
-        lead = r.randint(0, min(63, stream - 1))
-        tail = r.randint(0, 63)
-        packing = {
-            "words": words,
-            "memory_address": (1 << 14) + r.randint(0, 4096),
-            "memory_step_row": r.randint(-500, 500) % (1 << 32),
-            "memory_step_plane": r.randint(-500, 500) % (1 << 32),
-            "pack_bytes": max(1, stream - lead - r.choice([tail, 0])),
-            "pack_lead": lead,
-            "pack_tail": tail,
-            "pack_step": step,
-            "pack_value": r.randint(-128, 127),
-        }
-    return {
-        "space": space,
-        "words": r.randint(1, 9),
-        "rows": r.randint(1, 4),
-        "planes": r.randint(1, 3),
-        "memory_address": (1 << 14) + slot * r.randint(0, 64),
-        "memory_step_row": slot * r.randint(-8, 16) % (1 << 32),
-        "memory_step_plane": slot * r.randint(-8, 16) % (1 << 32),
-        "chip_address": r.randint(0, CHIP - 1),
-        "chip_step_row": r.randint(-8, 16) % CHIP,
-        "chip_step_plane": r.randint(-8, 16) % CHIP,
-        **packing,
-    }
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -209,7 +209,7 @@ def test_stores_in_the_window(name: str, size: int) -> None:
         assert isinstance(made._port, Port)
         stored = (0x89ABCDEF).to_bytes(4, "little")[:size]
         assert made._port.window[2040:] == bytes(offset) + stored + bytes(8 - offset - size)
-        assert made.cycles == 8
+        assert made.cycles == 9
 
 
 def test_stores_into_code_are_executed() -> None:

@@ -79,7 +79,10 @@ def wire(simulation):
 def test_everything_without_faults(simulation):
     device, _ = open_device(simulation)
     assert device.link.greeting.version == PROTOCOL_VERSION
-    assert device.link.greeting.clock_hz == CLOCK_HZ
+    assert (device.link.greeting.clock_hz, device.link.greeting.bit_cycles) == (
+        CLOCK_HZ,
+        BIT_CYCLES,
+    )
     assert (device.memory_base, device.memory_bytes) == (BASE, MEMORY_BYTES)
     for first in range(4):
         for length in (1, 2, 3, 4, 5, 8):

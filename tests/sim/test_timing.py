@@ -11,7 +11,7 @@ from sim.engines import Action, prepare
 from sim.engines.dma import Dma
 from sim.lanes import Work
 from sim.ordering import CommandRecord
-from sim.timing import QUEUE_CYCLES, TOKEN_CYCLES, Timeline
+from sim.timing import GRANT_CYCLES, QUEUE_CYCLES, TOKEN_CYCLES, Timeline
 
 CONFIG = PRESETS["test"]
 LATENCY = 20
@@ -120,7 +120,7 @@ def test_short_bursts_wait_for_memory():
 
 def test_a_store_ends_with_its_response():
     store = Program().push(Engine.STORE, words=10)
-    assert store.record.end - store.last == LATENCY + 1
+    assert store.record.end - store.last == LATENCY + 2
     assert store.last - store.first == 9
 
 
@@ -150,7 +150,7 @@ def test_a_full_queue_stops_the_controller():
     issued = [program.timeline.write(Engine.LOAD, 10) for _ in range(CONFIG.load_queue_depth + 2)]
     assert issued[:-2] == [10] * CONFIG.load_queue_depth
     assert issued[-2] == first.taken > 100
-    assert first.offered == QUEUE_CYCLES + 1
+    assert first.offered == QUEUE_CYCLES + GRANT_CYCLES + 1
 
 
 def test_parameters_take_the_port_from_tiles_of_few_positions():

@@ -78,9 +78,20 @@ class Commands:
         reads: list[Span] | None = None,
         writes: list[Span],
         stream: int = 0,
+        resident: bool = False,
     ) -> None:
         """Append a command (see Step)."""
-        self.steps.append(Step(engine, values, reads or [], writes, self.layer, stream=stream))
+        self.steps.append(
+            Step(
+                engine,
+                values,
+                reads or [],
+                writes,
+                self.layer,
+                stream=stream,
+                resident=resident,
+            )
+        )
 
     def whole(self, item: FeatureMap) -> Box:
         """Return all pixels and channel groups of a map."""
@@ -181,8 +192,12 @@ class Commands:
         stream: int = 3,
         rows: int = 1,
         pitch: int = 0,
+        resident: bool = False,
     ) -> None:
-        """Load `rows` x `words` words: rows follow one another on-chip, `pitch` apart in memory."""
+        """Load `rows` x `words` words: rows follow one another on-chip, `pitch` apart in memory.
+
+        `resident`: they stay there for later inferences.
+        """
         values = {
             "memory_address": source,
             "chip_address": address,
@@ -198,6 +213,7 @@ class Commands:
             values,
             writes=[Span(memory, address, address + rows * words)],
             stream=stream,
+            resident=resident,
         )
 
     def map_tiles(self, item: FeatureMap, plan: MapPlan) -> list[Box]:

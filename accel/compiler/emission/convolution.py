@@ -1,6 +1,6 @@
 """Commands of convolutions: chunk after chunk of loads, matmul, requantisation, stores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from accel.compiler.constants import ConvBlock
@@ -29,19 +29,26 @@ class ConvEmitter:
     Parameters
     ----------
     commands : Commands
+    resident_words : int
+        Words at the beginning of the weight memory that resident blocks take.
     """
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, resident_words: int) -> None:
         self._commands = commands
-        self._weights = WeightMemory(commands)
+        self._weights = WeightMemory(commands, resident_words)
         self._chunks = 0
         self._whole: list[Part] = []
 
-    def emit(self, layer: ConvLayer, plan: ConvPlan, area: int) -> None:
-        """Emit a layer, its streamed parts in the scratchpad from `area` on."""
+    def emit(
+        self, layer: ConvLayer, plan: ConvPlan, area: int, resident: Mapping[int, int]
+    ) -> None:
+        """Emit a layer, its streamed parts in the scratchpad from `area` on.
+
+        `resident` are the weight words of column groups whose weights stay.
+        """
         inputs, outputs = self._commands.stream_slots(plan, area, 1)
         blocks = self._commands.constants.conv_blocks(layer, plan, self._commands.config)
-        self._weights.begin(plan, blocks)
+        self._weights.begin(plan, blocks, resident)
         sources = range(len(layer.sources) if plan.whole_depth else 0)
         self._whole = [plan.whole_part(source, layer.kernel) for source in sources]
         rows, cols = layer.results

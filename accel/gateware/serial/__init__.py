@@ -1,0 +1,1 @@
+"""A small accelerator: one datapath, driven by microcode, does everything in turn."""
