@@ -34,6 +34,10 @@ _WIRE_PS = 800
 """Delay of a wire in the mapper's model. synth_ecp5 counts 300; wires of a full part take a
 nanosecond, four times what a lookup table does, so that fewer tables in a row matter more."""
 
+_CHAIN_BITS = 7
+"""Sums of fewer bits are made of lookup tables: nextpnr does not move a carry chain once it has
+legalised it, and counters of a few bits end far from what they count for."""
+
 _MAPPING = {
     "synth_ecp5": (
         "techmap -map +/lattice/latches_map.v",
@@ -43,7 +47,7 @@ _MAPPING = {
         "clean",
     )
 }
-"""What to do in place of a synthesis command's stage map_luts."""
+"""What to do in place of a synthesis command's stage map_luts, and whose small sums are no chains."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,13 @@ def _synthesis(command: str, top: str) -> list[str]:
     whole = f"{command} -top {top}"
     if command not in _MAPPING:
         return [whole]
-    return [f"{whole} -run :map_luts", *_MAPPING[command], f"{whole} -run map_cells:"]
+    return [
+        f"{whole} -run :map_gates",
+        f"techmap t:$alu r:Y_WIDTH<{_CHAIN_BITS} %i",
+        f"{whole} -run map_gates:map_luts",
+        *_MAPPING[command],
+        f"{whole} -run map_cells:",
+    ]
 
 
 def place_and_route(

@@ -81,17 +81,9 @@ BOARD = Board(
         options=("--device", _Platform.part, "--vopt", "family=GW2A-18C"),
     ),
     part=_Platform.part,
-    config=dataclasses.replace(
-        PRESETS["test"],
-        name="tangnano20k",
-        # 20,736 lookup tables, but 46 block RAMs.
-        scratchpad_bytes=16384,
-        weight_bytes=8192,
-        acc_depth=128,
-        queue_depth=8,
-        reads_in_flight=4,
-        counters=False,
-    ),
+    # An engine for each task, as in `test`, takes 16,500 of 20,736 lookup tables, and 4,000
+    # flip-flops behind none of them a place beside an empty one: more than nextpnr can place.
+    config=dataclasses.replace(PRESETS["tiny"], name="tangnano20k", target="generic"),
     clock_resource="clk27",
     clock_hz=27_000_000,
     system_hz=45_000_000,

@@ -16,7 +16,7 @@ from accel.gateware.queue import CommandQueue
 from accel.gateware.ramfifo import RamFifo
 from accel.gateware.scratchpad import Scratchpad
 from accel.gateware.skew import DelayRing, Skew
-from accel.gateware.skid import SkidBuffer
+from accel.gateware.skid import ReadySlice, SkidBuffer
 from accel.gateware.traps import TrapUnit
 from accel.isa import COMMANDS, TOKEN_LIMIT, WINDOW_BASE, Engine, Funct3
 from accel.regmap import WINDOW_BYTES
@@ -145,6 +145,27 @@ PROOFS = (
                 "skid.py",
                 "~self.output.valid | self.output.ready",
                 "~self.output.valid | self.output.ready | empty",
+            ),
+        ),
+    ),
+    Proof(
+        "slice",
+        "ReadySlice: order, nothing lost or doubled, held while not ready",
+        lambda: ReadySlice(shape=8),
+        "slice.sv",
+        6,
+        (
+            Seed(
+                "the spare word is lost",
+                "skid.py",
+                "valid.eq(self.input.valid | ~empty)",
+                "valid.eq(self.input.valid)",
+            ),
+            Seed(
+                "a word that went through is kept too",
+                "skid.py",
+                "empty.eq(self.output.ready | ~self.output.valid)",
+                "empty.eq(~self.output.valid)",
             ),
         ),
     ),
@@ -411,10 +432,10 @@ PROOFS = (
             Seed(
                 "a push goes while halted",
                 "queue.py",
-                "frozen.eq(broken | self.halt)",
-                "frozen.eq(broken)",
+                "frozen.eq(broken | misfit | self.halt)",
+                "frozen.eq(broken | misfit)",
             ),
-            Seed("what does not fit is not seen", "queue.py", "(total[-1] != total[-2]) | ", ""),
+            Seed("what does not fit is not seen", "queue.py", "(sign != target[-1]) | ", ""),
         ),
         proven=False,
         defines={"DEPTH": 2, "BITS": 4, "NUMBER": 1},
@@ -463,6 +484,7 @@ PROOFS = (
                 "row.matches(ROWS[Csr.MTVEC], ROWS[Csr.MEPC])",
                 "row.matches(ROWS[Csr.MEPC])",
             ),
+            Seed("data at any time", "traps.py", "self.data.eq(0)", "self.data.eq(file.data)"),
             Seed("served at any time", "traps.py", "with m.If(mret)", "with m.If(~trap)"),
         ),
         proven=False,

@@ -1,13 +1,13 @@
 """Mutation score: how many seeded faults of the emitted Verilog the tests find.
 
     .venv/bin/python scripts/mutation.py [--mutants N] [--seed S] [--config C] [--json FILE]
-                                         [--only N,N] [--jobs N] [--work DIR]
+                                         [--only N,N] [--jobs N] [--work DIR] [--resume]
 
 Makes one netlist with all faults (mutation_netlist.py), builds one simulator of it, and runs the
 tests of suite.py for each fault until one fails. A fault that all of them pass is equivalent where a
 proof says so (mutation_equivalence.py) or scripts/mutation_reviewed.toml, which says of each why
-nothing can find it; others are survivors. Exit status 1 when less than 95 % of those that can be
-found are.
+nothing can find it; others are survivors. The file is written after each fault: a run that was
+stopped goes on with --resume. Exit status 1 when less than 95 % of those that can be found are.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import tomllib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from mutation_battery import Battery, Verdict
 from mutation_equivalence import is_redundant
@@ -70,14 +71,81 @@ def table(rows: list[tuple[Mutant, str]]) -> str:
 def parse() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--mutants", type=int, default=200, help="faults to seed (default 200)")
-    parser.add_argument("--seed", type=int, default=1, help="of yosys' choice (default 1)")
+    parser.add_argument("--mutants", type=int, default=120, help="faults to seed (default 120)")
+    parser.add_argument("--seed", type=int, default=2, help="of yosys' choice (default 2)")
     parser.add_argument("--config", default="test", help="preset or TOML file (default test)")
     parser.add_argument("--only", default="", help="numbers of faults to try, by commas")
     parser.add_argument("--jobs", type=int, default=1, help="faults side by side (default 1)")
     parser.add_argument("--work", type=Path, default=BUILD, help="directory for the work")
     parser.add_argument("--json", type=Path, help="file for all figures and faults")
+    parser.add_argument("--resume", action="store_true", help="keep what the file has, but --only")
     return parser.parse_args()
+
+
+class Records:
+    """What became of each fault, kept in a file as it becomes known.
+
+    Parameters
+    ----------
+    path : Path or None
+        None to keep nothing.
+    head : dict
+        What else the file says.
+    """
+
+    def __init__(self, path: Path | None, head: dict[str, Any]) -> None:
+        self._path, self._head = path, head
+        self.faults: dict[int, dict[str, Any]] = {}
+
+    def take(self, mutants: list[Mutant], known: dict[str, str]) -> None:
+        """Take from the file what it says of faults that are the same now.
+
+        Raises
+        ------
+        MutationError
+            When it is of another configuration.
+        """
+        if self._path is None or not self._path.exists():
+            return
+        found = json.loads(self._path.read_text(encoding="utf-8"))
+        if found["config"] != self._head["config"]:
+            raise MutationError(f"{self._path} is of {found['config']}: name another file")
+        keys = {mutant.key(): mutant.number for mutant in mutants}
+        for record in found["faults"]:
+            if record["key"] in keys:
+                if record["state"] in ("survived", "equivalent"):
+                    record["state"] = "equivalent" if record["key"] in known else "survived"
+                self.faults[keys[record["key"]]] = record
+
+    def add(self, mutant: Mutant, verdict: Verdict, state: str) -> None:
+        """Add one, and write the file."""
+        self.faults[mutant.number] = mutant.record() | vars(verdict) | {"state": state}
+        self.write()
+
+    def write(self) -> None:
+        """Write the file, all at once."""
+        if self._path is None:
+            return
+        faults = [self.faults[number] for number in sorted(self.faults)]
+        states = Counter(fault["state"] for fault in faults)
+        partial = self._path.with_suffix(".partial")
+        figures = self._head | {"states": states, "faults": faults}
+        partial.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        partial.replace(self._path)
+
+
+def try_all(
+    mutants: list[Mutant], battery: Battery, records: Records, known: dict[str, str], jobs: int
+) -> None:
+    """Run the tests with each fault, and record and print what became of it."""
+    with ThreadPoolExecutor(jobs) as pool:
+        verdicts = pool.map(lambda mutant: battery.judge(mutant.number), mutants)
+        for mutant, verdict in zip(mutants, verdicts, strict=True):
+            state = state_of(mutant, verdict, known, battery.directory)
+            records.add(mutant, verdict, state)
+            what = verdict.test.rpartition("::")[2] or mutant.key()
+            how = f" ({verdict.how})" if verdict.how not in ("", "failed") else ""
+            print(f"{mutant.number:4} {verdict.seconds:6.1f} s {state:10} {what}{how}", flush=True)
 
 
 def main() -> int:
@@ -85,37 +153,32 @@ def main() -> int:
     args = parse()
     config = Config.load(args.config)
     known = reviewed()
+    records = Records(args.json, {"config": config.name, "seed": args.seed})
     begin = time.monotonic()
     try:
         verilog = accelerator_verilog(config).read_text(encoding="utf-8")
         netlist, mutants = make_netlist(
             verilog, top=TOP, count=args.mutants, seed=args.seed, directory=args.work
         )
-        battery = Battery(config, netlist, args.work)
-        battery.rehearse()
+        if args.resume:
+            records.take(mutants, known)
+        only = {int(number) for number in args.only.split(",") if number}
+        tried = [m for m in mutants if m.number in (only or {m.number} - records.faults.keys())]
+        print(f"{len(mutants)} faults, {len(tried)} to be tried", flush=True)
+        if tried:
+            battery = Battery(config, netlist, args.work)
+            battery.rehearse()
+            print(f"the tests take {battery.seconds:.0f} s without a fault", flush=True)
+            try_all(tried, battery, records, known, args.jobs)
     except (MutationError, AccelError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{len(mutants)} faults; the tests take {battery.seconds:.0f} s without one", flush=True)
-    chosen = {int(n) for n in args.only.split(",")} if args.only else {m.number for m in mutants}
-    tried = [mutant for mutant in mutants if mutant.number in chosen]
-    rows, records = [], []
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for mutant, verdict in zip(
-            tried, pool.map(lambda m: battery.judge(m.number), tried), strict=True
-        ):
-            state = state_of(mutant, verdict, known, args.work)
-            rows.append((mutant, state))
-            records.append(mutant.record() | vars(verdict) | {"state": state})
-            what = verdict.test.rpartition("::")[2] or mutant.key()
-            how = f" ({verdict.how})" if verdict.how not in ("", "failed") else ""
-            print(f"{mutant.number:4} {verdict.seconds:6.1f} s {state:10} {what}{how}", flush=True)
+    records.write()
+    faults = records.faults
+    rows = [(m, faults[m.number]["state"]) for m in mutants if m.number in faults]
     print(table(rows))
     states = Counter(state for _, state in rows)
     print(f"score {score(states):.1%}, seed {args.seed}, {time.monotonic() - begin:.0f} s")
-    if args.json:
-        figures = {"config": config.name, "seed": args.seed, "states": states, "faults": records}
-        args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0 if score(states) >= GOAL else 1
 
 

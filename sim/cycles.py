@@ -14,7 +14,7 @@ EXTRA_CYCLES = {
     **dict.fromkeys(("div", "divu", "rem", "remu"), 36),
     **dict.fromkeys(("lb", "lh", "lw", "lbu", "lhu"), 2),
     **dict.fromkeys(("sb", "sh", "sw"), 1),
-    **dict.fromkeys(("sll", "srl", "sra", "slli", "srli", "srai"), 1),
+    **dict.fromkeys(("sll", "srl", "sra", "slli", "srli", "srai"), 2),
     "jal": 1,
     "jalr": 4,
     "fence.i": 3,

@@ -17,6 +17,7 @@ __all__ = [
     "random_dma",
     "random_matmul",
     "random_vector",
+    "serial",
 ]
 
 CHIP = 1 << 20
@@ -143,12 +144,24 @@ def _image(c: Config, r: random.Random) -> dict[str, int]:
     height, width = r.randint(1, 5), r.randint(1, 5)
     first = r.randrange(c.scratchpad_words - height * width)
     y, x = r.randint(-2, height), r.randint(-2, width)
+    # Some begin far outside, and come in by a step of one of the loops.
+    far, entry = 0, r.choice(("col", "row", "k0", "k1", "k2"))
+    if r.random() < 0.3:
+        far = r.randint(-(1 << 14), 1 << 14)
+        y += far
     fields = random_matmul(c, r) | {"input_height": height, "input_width": width}
     fields |= {"input_y": y, "input_x": x, "input_address": (first + y * width + x) % CHIP}
     for level in ("col", "row", "k0", "k1", "k2"):
         dy, dx = r.randint(-2, 2), r.randint(-2, 2)
+        if level == entry:
+            dy -= far
         steps = {"": (dy * width + dx) % CHIP, "_y": dy, "_x": dx}
         fields |= {f"step_{level}{tail}": value for tail, value in steps.items()}
+    if r.random() < 0.3:
+        # Many tiles in one of the loops.
+        long = dict.fromkeys(("count_k0", "count_k1", "count_k2"), 1)
+        long[r.choice(list(long))] = r.randint(1, c.weight_words // c.rows)
+        fields |= long
     tiles = fields["count_k0"] * fields["count_k1"] * fields["count_k2"]
     return fields | {"weight_address": r.randrange(c.weight_words - c.rows * tiles + 1)}
 
@@ -163,6 +176,10 @@ def _results(c: Config, r: random.Random, parameters: bool) -> dict[str, int]:
         fields["a_address"] = r.randint(0, room)
     else:
         fields["a_address"] = r.randrange(third // 2)
+        if r.random() < 0.2:
+            # Many results in one place.
+            fields |= dict.fromkeys(("a_step_col", "b_step_col", "dst_step_col"), 0)
+            fields |= {"count_col": r.getrandbits(11) + 1, "count_row": 1}
     # Products of all sizes: most of those of random factors are beyond what can be told apart.
     fields["multiplier"] = r.getrandbits(r.randint(8, 31))
     fields["shift"] = r.choice((-31, 30, *range(-8, 3)))
@@ -198,6 +215,8 @@ class CommandProgram:
         The weights are such that they are legal parameters too.
     products : bool
         The table's entries are such that they can be multiplied.
+    stray : bool
+        One command in the middle goes to any address of external memory.
     """
 
     config: Config
@@ -206,6 +225,7 @@ class CommandProgram:
     tokens: bool
     parameters: bool
     products: bool
+    stray: bool = False
 
     def content(self) -> bytes:
         """Return what is to be at CONTENT, and behind it at TABLE."""
@@ -247,6 +267,11 @@ class CommandProgram:
                 commands.append((engine, fields))
             else:
                 commands.append((engine, _move(c, r, engine)))
+        if self.stray:
+            engine = r.choice((Engine.LOAD, Engine.STORE))
+            where = {"memory_address": c.word_slot * r.randrange((1 << 32) // c.word_slot)}
+            place = r.randrange(len(commands) - self.count, len(commands) + 1)
+            commands.insert(place, (engine, _move(c, r, engine) | where))
         whole = {"words": c.scratchpad_words, "rows": 1, "planes": 1}
         commands.append((Engine.STORE, whole | {"memory_address": RESULT}))
         for number, (multiplier, shift) in enumerate(_ROUNDS):
@@ -271,19 +296,33 @@ class CommandProgram:
         return counts | size | slices | values | {"dst_address": place}
 
     def _code(self, commands: list[tuple[Engine, dict[str, int]]]) -> list[int]:
+        if not self.tokens:
+            return serial(commands)
         code: list[int] = []
         for index, (engine, fields) in enumerate(commands):
             before = commands[index - 1][0] if index else engine
             behind = commands[index + 1][0] if index + 1 < len(commands) else engine
-            registers = COMMANDS[engine].encode(fields)
-            for pair in range(len(registers) // 2):
-                code += asm.li(1, registers[2 * pair]) + asm.li(2, registers[2 * pair + 1])
-                code.append(asm.tset(engine, pair, 1, 2))
-            if self.tokens:
-                post = 1 << behind if behind != engine else 0
-                # Its own bit: for its earlier commands.
-                wait = 1 << before if index else 0
-                code.append(asm.tpush(engine, wait, post, self.r.random() < 0.3))
-            else:
-                code += [asm.tpush(engine), asm.twait(15)]
-        return [*code, asm.twait(15), asm.tdone(len(commands))]
+            post = 1 << behind if behind != engine else 0
+            # Its own bit: for its earlier commands.
+            wait = 1 << before if index else 0
+            stamp = self.r.random() < 0.3
+            code += [*_set(engine, fields), asm.tpush(engine, wait, post, stamp)]
+        return [*code, asm.twait(15), asm.tdone(1)]
+
+
+def _set(engine: Engine, fields: dict[str, int]) -> list[int]:
+    """Return what writes the registers of an engine."""
+    registers = COMMANDS[engine].encode(fields)
+    code = []
+    for pair in range(len(registers) // 2):
+        code += asm.li(1, registers[2 * pair]) + asm.li(2, registers[2 * pair + 1])
+        code.append(asm.tset(engine, pair, 1, 2))
+    return code
+
+
+def serial(commands: list[tuple[Engine, dict[str, int]]]) -> list[int]:
+    """Return a program that runs one command after the other."""
+    code: list[int] = []
+    for engine, fields in commands:
+        code += [*_set(engine, fields), asm.tpush(engine), asm.twait(15)]
+    return [*code, asm.tdone(1)]

@@ -70,6 +70,24 @@ def test_a_fault_that_was_reviewed_does_not_count(scripts, netlist, monkeypatch)
     assert mutation.table(rows).splitlines()[-1].split() == "all 2 1 0 1 0 100.0%".split()
 
 
+def test_a_run_that_was_stopped_goes_on(scripts, netlist, tmp_path):
+    mutation = scripts("mutation")
+    verdict = scripts("mutation_battery").Verdict
+    path, mutants = tmp_path / "faults.json", netlist[2]
+    first = mutation.Records(path, {"config": "test"})
+    for mutant, state in zip(mutants[:3], ("killed", "survived", "survived"), strict=True):
+        first.add(mutant, verdict(state == "killed", "", "", 1.0), state)
+    # The faults are the same under other numbers, and one has been reviewed meanwhile.
+    later = [dataclasses.replace(mutant, number=mutant.number + 5) for mutant in mutants[1:]]
+    second = mutation.Records(path, {"config": "test"})
+    second.take(later, {mutants[1].key(): "no reader"})
+    states = {number: fault["state"] for number, fault in second.faults.items()}
+    assert states == {7: "equivalent", 8: "survived"}
+    other = mutation.Records(path, {"config": "small"})
+    with pytest.raises(scripts("mutation_netlist").MutationError, match="of test"):
+        other.take(later, {})
+
+
 def test_a_fault_of_redundant_logic_is_proven(scripts, tmp_path):
     verilog = """module systolite(input clk, input [1:0] a, output x, output reg y);
   wire [1:0] b;

@@ -1,6 +1,6 @@
 """The controller's adder, comparator, bitwise unit and shifter."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -64,36 +64,54 @@ class Alu(wiring.Component):
 
 
 class Shifter(wiring.Component):
-    """Combinational 32-bit barrel shifter; left shifts go through it reversed.
+    """32-bit barrel shifter around a register of the user's; left shifts go through it reversed.
 
     Members
     -------
+    start : In(1)
+        `partial` is of `value`; else it is 0.
     value : In(32), amount : In(5)
-    right : In(1)
-    enable : In(1)
-        Else the result is 0.
-    arithmetic : In(1)
+    right, arithmetic : In(1)
+        Like `value` and `amount`, they stay for two cycles.
+    partial : Out(32)
+        Shifted by all but the two lowest bits of `amount`, for a left shift reversed.
+    word : In(32)
+        `partial` of the cycle before.
     result : Out(32)
+        In the cycle after `start`, else 0.
     """
 
+    start: In(1)
     value: In(32)
     amount: In(5)
     right: In(1)
-    enable: In(1)
     arithmetic: In(1)
+    partial: Out(32)
+    word: In(32)
     result: Out(32)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         fill = self.arithmetic & self.value[31]
-        shifted = Mux(self.right, self.value, self.value[::-1])
-        for bit in reversed(range(5)):
-            stage = Signal(32, name=f"stage{bit}")
-            moved = Cat(shifted[1 << bit :], fill.replicate(1 << bit))
-            m.d.comb += stage.eq(Mux(self.amount[bit], moved, shifted))
-            shifted = stage
-        # `enable` is late.
-        m.d.comb += self.result.eq(
-            only(self.enable & self.right, shifted) | only(self.enable & ~self.right, shifted[::-1])
-        )
+        # A select for each direction: nothing else need tell whether there is a result.
+        shifts_right, shifts_left = Signal(), Signal()
+        m.d.sync += [
+            shifts_right.eq(self.start & self.right),
+            shifts_left.eq(self.start & ~self.right),
+        ]
+        first = Mux(self.right, self.value, self.value[::-1])
+        last = self._move(m, self.word, (1, 0), fill)
+        m.d.comb += [
+            self.partial.eq(only(self.start, self._move(m, first, (4, 3, 2), fill))),
+            self.result.eq(only(shifts_right, last) | only(shifts_left, last[::-1])),
+        ]
         return m
+
+    def _move(self, m: Module, value: Value, bits: tuple[int, ...], fill: Value) -> Value:
+        """Shift by some bits of `amount`."""
+        for bit in bits:
+            stage = Signal(32, name=f"stage{bit}")
+            moved = Cat(value[1 << bit :], fill.replicate(1 << bit))
+            m.d.comb += stage.eq(Mux(self.amount[bit], moved, value))
+            value = stage
+        return value

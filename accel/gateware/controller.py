@@ -88,7 +88,7 @@ class Controller(wiring.Component):
     -------
     One cycle per instruction, but: taken backward branch and JAL 2; other taken branch, or a
     backward one not taken, 4; FENCE.I 4; JALR 5; load 3; store 2, more while the load engine writes
-    program memory; load and store in the window 3 and its time; shift 2;
+    program memory; load and store in the window 3 and its time; shift 3;
     TREAD IDLE, TWAIT and WFI 2, and what they wait; mul* 8, div* and rem* 37; tensor
     operations until they are accepted; CSR instructions, TREAD CYCLES and MRET 13 to 19, traps 17
     to 23, up to 16 more at the start of a program.

@@ -267,9 +267,10 @@ class ControlRegisters(wiring.Component):
             m.d.sync += self.boot.valid.eq(0)
         # A cycle late, as what `engine_fault` says of the run's end.
         ended = Signal()
-        m.d.sync += ended.eq(self.core_done)
-        with m.If(self.core_done):
-            m.d.sync += values["EXIT_CODE"].eq(self.exit_code)
+        exit_code = Signal(32, reset_less=True)
+        m.d.sync += [ended.eq(self.core_done), exit_code.eq(self.exit_code)]
+        with m.If(ended):
+            m.d.sync += values["EXIT_CODE"].eq(exit_code)
         with m.If(running & ended):
             m.d.sync += [running.eq(0), done.eq(1)]
         with m.If(loading & self.boot_complete):

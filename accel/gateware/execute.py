@@ -117,15 +117,16 @@ class Execute(wiring.Component):
         # Phases of the instructions that need several; `address` is valid from the second.
         second = Signal()
         third = Signal()
-        finishing = Signal()
         address = Signal(32)
         # What comes through a register: of loads, shifts, links, CSRs. 0 but in the phase in which it
-        # is the result.
+        # is the result, or half of a shift.
         late = Signal(32)
-        # Registers for speed: a load is in its first phase; what executes may write; nothing does, or
-        # it takes one cycle whatever happens.
-        stealing, writing = Signal(), Signal()
-        quick = Signal(init=1)
+        # Registers for speed: a load, shift or jump with a link is in its first phase, or dropped in
+        # it; what executes may write; nothing does, or it is in its last cycle, stores and tensor
+        # operations apart; a store is in its second phase, and not in the window.
+        stealing, shifting, linking, writing = Signal(), Signal(), Signal(), Signal()
+        ends = Signal(init=1)
+        storing = Signal()
         active = Signal()
         complete = Signal()
         taken = Signal()
@@ -154,7 +155,9 @@ class Execute(wiring.Component):
             taken.eq(Mux(funct3[2], alu.less, alu.equal) ^ funct3[0]),
         ]
         settled = self._tensor(m, x, active)
-        first_over, others = self._late(m, x, first, settled, traps, memory)
+        first_over, others = self._late(
+            m, x, first, settled, traps, memory, late, shifting, linking
+        )
         m.d.comb += [
             memory.control.eq(c),
             memory.funct3.eq(funct3),
@@ -165,35 +168,42 @@ class Execute(wiring.Component):
             memory.second.eq(second),
             memory.active.eq(active),
             memory.word.eq(late),
-            self.storing.eq(second & c.store),
+            memory.data.eq(self.data),
+            memory.local.eq(storing),
+            self.storing.eq(storing),
         ]
         wiring.connect(m, memory.write, wiring.flipped(self.write))
         wiring.connect(m, memory.window, wiring.flipped(self.window))
         jumps = c.jal | c.jalr
         misaligned = Mux(c.jalr, address[1], x.target[1])
-        bad_jump = x.bad_target & ((c.jal & second) | (c.branch & taken))
-        fault = Signal()
-        m.d.comb += fault.eq(
-            valid
-            & ~self.redirect.valid
-            & ~trapping
-            & (x.bad | c.illegal | bad_jump | (second & memory.refused) | (first & traps.bad))
-        )
+        # Branches are decided late: what else traps is kept apart from them.
+        live = valid & ~self.redirect.valid & ~trapping
+        kept = {"keep": 1}
+        other_fault, bad_branch, fault = Signal(attrs=kept), Signal(attrs=kept), Signal()
+        m.d.comb += [
+            other_fault.eq(
+                live
+                & (
+                    x.bad
+                    | c.illegal
+                    | (x.bad_target & c.jal & second)
+                    | (second & memory.refused)
+                    | (first & traps.bad)
+                )
+            ),
+            bad_branch.eq(live & x.bad_target & c.branch),
+            fault.eq(other_fault | (bad_branch & taken)),
+        ]
         entering = self._trap(m, x, traps, address, fault, trapping, first, memory)
 
         m.d.comb += [
-            complete.eq(finishing | memory.stored | (~c.several & (~c.tensor | self.tensor.ready))),
-            self.issue.ready.eq(
-                quick
-                | finishing
-                | self.redirect.valid
-                | memory.stored
-                | (c.tensor & self.tensor.ready)
-            ),
+            # Of a valid instruction.
+            complete.eq(ends | memory.stored | (c.tensor & self.tensor.ready)),
+            self.issue.ready.eq(complete | self.redirect.valid),
             # Of instructions that write, these can trap after decode.
             self.write_back.valid.eq(
                 active
-                & (~c.several | third | (second & ~c.load & ~(jumps & misaligned)))
+                & (~c.several | third | (second & ~c.load & ~c.shift & ~(jumps & misaligned)))
                 & c.writes
             ),
             self.write_back.forward.eq(writing),
@@ -216,30 +226,40 @@ class Execute(wiring.Component):
         self._tap(m, x, memory, address, late, retire, fault, taken, entering)
         begins = first & c.several & first_over
         stays = (second & c.store & ~memory.answered) | memory.asks
+        goes_on = active & ~complete & ((begins & ~traps.bad) | stays)
+        shifted = active & second & c.shift
+        # The last phase of what does not complete in the one in which it can be known.
+        finishes = (
+            memory.loaded
+            | memory.answered
+            | shifted
+            | (begins & ~traps.bad & ~(c.load | c.store | c.shift))
+        )
         m.d.sync += [
             self.retired.eq(retire),
             late.eq(only(memory.from_program, self.data) | others),
-            second.eq(active & ~complete & ((begins & ~traps.bad) | stays)),
-            third.eq(memory.loaded | memory.answered),
-            # The last phase of what does not complete in the one in which it can be known.
-            finishing.eq(
-                memory.loaded | memory.answered | (begins & ~traps.bad & ~(c.load | c.store))
-            ),
+            second.eq(goes_on),
+            storing.eq(goes_on & c.store & ~memory.coming_in_window),
+            third.eq(memory.loaded | memory.answered | shifted),
+            ends.eq(finishes),
         ]
         with m.If(memory.take):
             m.d.sync += address.eq(memory.coming)
         issue, control = self.issue, self.issue.payload.control
-        m.d.sync += stealing.eq(0)
+        m.d.sync += [stealing.eq(0), shifting.eq(0), linking.eq(0)]
         with m.If(issue.ready):
             m.d.sync += [
                 x.eq(issue.payload),
                 valid.eq(issue.valid),
                 stealing.eq(issue.valid & control.load),
+                shifting.eq(issue.valid & control.shift),
+                linking.eq(issue.valid & (control.jal | control.jalr)),
                 writing.eq(issue.valid & control.writes),
-                quick.eq(~issue.valid | ~(control.several | control.tensor)),
+                ends.eq(~issue.valid | ~(control.several | control.tensor)),
             ]
         with m.If(~self.enable | self.redirect.valid | self.done):
-            m.d.sync += [valid.eq(0), stealing.eq(0), writing.eq(0), quick.eq(1)]
+            m.d.sync += [valid.eq(0), stealing.eq(0), writing.eq(0), ends.eq(1)]
+            m.d.sync += [shifting.eq(0), linking.eq(0)]
         self._redirect(m, x, address, late, active, second, taken, entering)
         return m
 
@@ -316,6 +336,9 @@ class Execute(wiring.Component):
         settled: Signal,
         traps: TrapUnit,
         memory: LoadStore,
+        late: Signal,
+        shifting: Signal,
+        linking: Signal,
     ) -> tuple[Value, Value]:
         """Return when the first phase is over, and what `late` becomes but for the program's data."""
         c = x.control
@@ -324,7 +347,8 @@ class Execute(wiring.Component):
             shifter.value.eq(x.a),
             shifter.amount.eq(x.b[:5]),
             shifter.right.eq(x.word[7]),
-            shifter.enable.eq(first & c.shift),
+            shifter.start.eq(shifting),
+            shifter.word.eq(late),
             shifter.arithmetic.eq(x.word[23]),
         ]
         engines_idle = settled & (self._idle | ~x.word[8:12]).all()
@@ -336,8 +360,8 @@ class Execute(wiring.Component):
         )
         link = Cat(C(0, 2), x.next[: self._width + 1]) | self._base
         response = self.window.response.data
-        rest = only(memory.from_window, response) | only(traps.done, traps.data)
-        rest |= only(first & c.tread, self._idle) | only(first & (c.jal | c.jalr), link)
+        rest = only(memory.from_window, response) | traps.data | shifter.partial
+        rest |= only(first & c.tread, self._idle) | only(linking, link)
         if self._multiply:
             m.submodules.muldiv = muldiv = MultiplyDivide(target=self._target)
             started = Signal()

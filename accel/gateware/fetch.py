@@ -100,7 +100,9 @@ class Fetch(wiring.Component):
         valid = self.instruction.valid
 
         predicted, target = self._predict(m, word, pc)
-        follows = Signal()
+        # Signals with this attribute stay where they are: each is one lookup table from its sources.
+        kept = {"keep": 1}
+        follows = Signal(attrs=kept)
         address = Signal(self._pc_width)
         issue = Signal()
         m.d.comb += [
@@ -121,23 +123,30 @@ class Fetch(wiring.Component):
         ]
         # The carry is bit 0 of one addition: yosys would build two adders.
         following = (Cat(1, issued) + ~again)[1 : self._pc_width + 1]
-        # Two lookup tables from each source: signals with this attribute stay where they are.
-        kept = {"keep": 1}
         next_, jumped = Signal(self._pc_width, attrs=kept), Signal(self._pc_width, attrs=kept)
         moves = self.redirect.valid | self.steal.valid
+        jumps = Signal(attrs=kept)
         m.d.comb += [
             next_.eq(
                 only(self.redirect.valid, self.redirect.pc) | only(~moves & ~follows, following)
             ),
-            jumped.eq(only(~moves & follows, target[2 : self._pc_width + 2])),
+            jumps.eq(~moves & follows),
+            jumped.eq(only(jumps, target[2 : self._pc_width + 2])),
             address.eq(only(self.steal.valid, self.steal.address) | next_ | jumped),
             self.address.eq(address),
         ]
 
+        # The same as `issue`, or it stays: apart from that, which goes to all blocks of the memory.
+        goes_on, may_arrive = Signal(attrs=kept), Signal(attrs=kept)
+        m.d.comb += [
+            goes_on.eq(self.enable & ~self.steal.valid),
+            may_arrive.eq(self.redirect.valid | arriving | ~follows),
+        ]
+        m.d.sync += arriving.eq(goes_on & (self.take | may_arrive))
         with m.If(issue):
-            m.d.sync += [issued.eq(address), arriving.eq(1), again.eq(0)]
+            m.d.sync += [issued.eq(address), again.eq(0)]
         with m.Elif(self.take | self.steal.valid):
-            m.d.sync += [arriving.eq(0), again.eq(again | (arriving & ~self.take))]
+            m.d.sync += again.eq(again | (arriving & ~self.take))
         with m.If(self.take):
             m.d.sync += [
                 word.eq(self.data),

@@ -12,6 +12,7 @@ from accel.gateware.fifo import Fifo
 from accel.gateware.filler import describe_row
 from accel.gateware.ports import PC_BITS, CommandLayout, Completion, EngineFault, WritePort
 from accel.gateware.rows import RowWalker, copy_row
+from accel.gateware.skid import ReadySlice
 from accel.gateware.unpack import STEP_BITS, BeatUnpacker
 from accel.isa import COMMANDS, TABLE_WORDS, Engine, Space
 from accel.regmap import Cause
@@ -98,7 +99,8 @@ class LoadEngine(wiring.Component):
         One cycle: the words are in program memory.
     axi : Out(ReadChannels(bus_bytes))
     scratchpad, weights, table, program : Out(WritePort)
-        Whole words: every mask is 1. Program data are 32 bits, table entries too.
+        Whole words: every mask is 1. Program data are 32 bits, table entries too. All but the
+        scratchpad take a word at once, whatever their `ready`.
     fault : Out(EngineFault)
         One cycle after a beat with an error response, a burst outside the window or a command that
         breaks a rule. What is possible goes on until `halt`.
@@ -195,8 +197,11 @@ class LoadEngine(wiring.Component):
             self.quiet.eq(addresses.quiet),
         ]
         self._watch_responses(m, addresses, walker)
-        self._connect_memories(m, unpacker)
-        self._complete(m, unpacker, commands)
+        # `ready` of the scratchpad hangs on the vector engine's results, which are far away.
+        m.submodules.slice = cut = ReadySlice(shape=unpacker.words.payload.shape())
+        wiring.connect(m, unpacker.words, cut.input)
+        self._connect_memories(m, unpacker.words, cut.output)
+        self._complete(m, cut.output, commands)
         return m
 
     def _connect_commands(self, m: Module, walker: RowWalker) -> None:
@@ -279,30 +284,38 @@ class LoadEngine(wiring.Component):
             walker=walker,
         )
 
-    def _connect_memories(self, m: Module, unpacker: BeatUnpacker) -> None:
-        for space, port in (
-            (Space.SCRATCHPAD, self.scratchpad),
-            (Space.WEIGHTS, self.weights),
-            (Space.TABLE, self.table),
-            (Space.PROGRAM, self.program),
+    def _connect_memories(
+        self, m: Module, early: stream.Interface, words: stream.Interface
+    ) -> None:
+        """Offer words to the scratchpad, and what enters the slice before it to the others."""
+        word = words.payload
+        ours = words.valid & word.spaces[Space.SCRATCHPAD]
+        m.d.comb += words.ready.eq(~word.spaces[Space.SCRATCHPAD] | self.scratchpad.request.ready)
+        taken = early.valid & early.ready
+        for port, valid, payload in (
+            (self.scratchpad, ours, word),
+            (self.weights, taken & early.payload.spaces[Space.WEIGHTS], early.payload),
+            (self.table, taken & early.payload.spaces[Space.TABLE], early.payload),
+            (self.program, taken & early.payload.spaces[Space.PROGRAM], early.payload),
         ):
-            m.d.comb += [
-                port.request.valid.eq(unpacker.valid[space]),
-                unpacker.ready[space].eq(port.request.ready),
-                port.request.payload.address.eq(unpacker.words.address),
-                port.request.payload.data.eq(unpacker.words.data),
+            # The controller's stores hang on the program's words, and its fetches on those.
+            domain = m.d.sync if port is self.program else m.d.comb
+            domain += [
+                port.request.valid.eq(valid),
+                port.request.payload.address.eq(payload.address),
+                port.request.payload.data.eq(payload.data),
                 port.request.payload.mask.eq(1),
             ]
 
-    def _complete(self, m: Module, unpacker: BeatUnpacker, commands: CommandCounter) -> None:
+    def _complete(self, m: Module, words: stream.Interface, commands: CommandCounter) -> None:
         # Two cycles after acceptance a bank's own register stage has written the word.
         written = Signal(Completion)
         written_q = Signal(Completion)
         booting = Signal()
         m.d.sync += [
-            written.valid.eq((unpacker.valid & unpacker.ready).any() & unpacker.words.last),
-            written.post.eq(unpacker.words.post),
-            written.stamp.eq(unpacker.words.stamp),
+            written.valid.eq(words.valid & words.ready & words.payload.last),
+            written.post.eq(words.payload.post),
+            written.stamp.eq(words.payload.stamp),
             written_q.eq(written),
             booting.eq(Mux(self.boot.valid, 1, booting & ~written_q.valid)),
         ]

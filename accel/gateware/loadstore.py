@@ -1,6 +1,6 @@
 """The controller's loads and stores: to its program memory, and through the window."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -37,10 +37,14 @@ class LoadStore(wiring.Component):
         Where, or the target of JALR.
     second : In(1)
         An instruction is in its second phase.
+    local : In(1)
+        That is a store to the program memory, or to a place where there is nothing.
     active : In(1)
         It is to have its effects.
     word : In(32)
         What a load returned, in its last phase; else 0, or a result that `result` is to be.
+    data : In(32)
+        What the program memory returns.
     write : Out
         To the program memory, as in ProgramPort.
     window : Out(WindowPort)
@@ -58,6 +62,8 @@ class LoadStore(wiring.Component):
         The window has done a store; in the next cycle it is complete.
     asks : Out(1)
         The window has not answered.
+    coming_in_window : Out(1)
+        What `address` is in the next cycle lies in the window.
     result : Out(32)
         Of a load, the part of `word` at `address`; else `word`.
     bytes : Out(32), mask : Out(4)
@@ -69,7 +75,7 @@ class LoadStore(wiring.Component):
         self._window_width = window_width
         self._base = base
         outputs = ("refused", "misaligned", "stored", "answered", "asks")
-        outputs += ("loaded", "from_program", "from_window")
+        outputs += ("loaded", "from_program", "from_window", "coming_in_window")
         super().__init__(
             {
                 "control": In(Control),
@@ -79,8 +85,10 @@ class LoadStore(wiring.Component):
                 "take": In(1),
                 "address": In(32),
                 "second": In(1),
+                "local": In(1),
                 "active": In(1),
                 "word": In(32),
+                "data": In(32),
                 "write": ProgramPort(address_width).members["write"],
                 "window": Out(WindowPort(window_width)),
                 **{name: Out(1) for name in outputs},
@@ -105,6 +113,10 @@ class LoadStore(wiring.Component):
             aligner.zero_extend.eq(self.funct3[2]),
             aligner.data.eq(self.value),
             aligner.word.eq(self.word),
+            aligner.arriving[0].eq(self.data),
+            aligner.arriving[1].eq(self.window.response.data),
+            aligner.arrives[0].eq(self.from_program),
+            aligner.arrives[1].eq(self.from_window),
             self.bytes.eq(aligner.bytes),
             self.mask.eq(aligner.mask),
             self.result.eq(aligner.loaded),
@@ -117,9 +129,10 @@ class LoadStore(wiring.Component):
             self.from_program.eq(at_work & c.load & ~in_window),
             self.from_window.eq(at_work & c.load & answered),
             self.loaded.eq(self.from_program | self.from_window),
-            self.stored.eq(self.second & c.store & ~in_window & self.write.ready),
+            self.stored.eq(self.local & self.write.ready),
             self.answered.eq(at_work & c.store & answered),
             self.asks.eq(remote & ~answered),
+            self.coming_in_window.eq(Mux(self.take, self.coming[_WINDOW_BIT], in_window)),
         ]
         return m
 
@@ -127,21 +140,24 @@ class LoadStore(wiring.Component):
         """Return whether there is nothing at the address; its upper bits are looked at ahead."""
         c, coming = self.control, self.coming
         program, window = self._width + 2, self._window_width + 2
-        no_code, no_data = Signal(), Signal()
-        in_window = coming[_WINDOW_BIT]
-        # A bit of their own tells the memories apart.
+        coming_in_window, in_window = coming[_WINDOW_BIT], self.address[_WINDOW_BIT]
+        # Bits above both memories tell them apart; they arrive late, so that there are parts of them.
         both = max(program, window)
+        upper = coming[both:]
+        expected = Mux(coming_in_window, WINDOW_BASE >> both, self._base >> both)[: len(upper)]
+        half = len(upper) // 2
+        wrong = Signal(3)
         with m.If(self.take):
-            m.d.sync += [
-                no_code.eq(coming[program:] != self._base >> program),
-                no_data.eq(
-                    (coming[both:] != Mux(in_window, WINDOW_BASE >> both, self._base >> both))
-                    | (in_window & coming[window:both].any())
-                    | (~in_window & coming[program:both].any())
-                ),
-            ]
+            m.d.sync += wrong.eq(
+                Cat(
+                    upper[:half] != expected[:half],
+                    upper[half:] != expected[half:],
+                    Mux(coming_in_window, coming[window:both].any(), coming[program:both].any()),
+                )
+            )
+        no_data = wrong.any()
         of_data = (c.load | c.store) & (no_data | self.misaligned)
-        return Mux(c.jalr, no_code | self.address[1], of_data)
+        return Mux(c.jalr, no_data | in_window | self.address[1], of_data)
 
     def _window(self, m: Module, access: Signal) -> Signal:
         """Ask the window once for each access; return whether it answers in this cycle."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -142,11 +142,10 @@ class CommandQueue(wiring.Component):
         with m.If(self.command.ready & ~frozen):
             m.d.sync += offered.eq(0)
 
-        # Whether what was written to each pair in the cycle before does not fit: in time for a
-        # push behind it, which waits for a grant.
-        misfits = Signal(self._command.pairs)
-        broken = Signal()
-        m.d.sync += [misfits.eq(0), broken.eq(broken | misfits.any())]
+        # Addresses that do not fit are told a cycle after their sums, in time for a push behind
+        # them, which waits for a grant.
+        wrong: list[Value] = []
+        misfit, broken = Signal(), Signal()
         with m.If(head_valid & ~head.push):
             # A command on offer is the register file itself: it must be taken before a change.
             with m.If(output_free):
@@ -154,25 +153,20 @@ class CommandQueue(wiring.Component):
                 with m.Switch(head.pair):
                     for pair in range(self._command.pairs):
                         with m.Case(pair):
-                            wrong = [
-                                self._write(m, register, operand, head.add)
-                                for register, operand in (
-                                    (2 * pair, head.a),
-                                    (2 * pair + 1, head.b),
-                                )
-                            ]
-                            m.d.sync += misfits[pair].eq(Cat(wrong).any())
+                            wrong += self._write(m, 2 * pair, head.a, head.add)
+                            wrong += self._write(m, 2 * pair + 1, head.b, head.add)
         with m.Elif(granted & output_free):
             m.d.comb += [head_ready.eq(1), pushes.eq(1)]
             m.d.sync += [
                 self.take.eq(wait_mask & ~own),
-                frozen.eq(broken | self.halt),
-                offered.eq(~broken),
-                self.illegal.eq(broken),
+                frozen.eq(broken | misfit | self.halt),
+                offered.eq(~(broken | misfit)),
+                self.illegal.eq(broken | misfit),
                 self.command.payload.post.eq(post_mask),
                 self.command.payload.stamp.eq(stamp),
                 self.command.payload.pc.eq(head.a[2 : 2 + self._pc_bits]),
             ]
+        m.d.sync += [misfit.eq(Cat(wrong).any()), broken.eq(broken | misfit)]
         m.d.comb += [
             self.empty.eq(~head_valid & ~offered),
             self.level.eq(fifo.level),
@@ -180,20 +174,26 @@ class CommandQueue(wiring.Component):
         ]
         return m
 
-    def _write(self, m: Module, register: int, operand: Signal, add: Signal) -> Value:
-        """Set a register or add to it; return whether the result does not fit."""
+    def _write(self, m: Module, register: int, operand: Signal, add: Signal) -> list[Value]:
+        """Set a register or add to it; return what says, from then on, that it does not fit."""
         fields = [f for f in self._command.fields if f.register == register]
         whole = self.command.payload.fields.as_value()[32 * register :]
         if len(fields) != 1 or fields[0].name not in self._address_bits:
             # Sums are modulo: what no field holds need not be kept.
             target = whole[: max((f.lsb + f.width for f in fields), default=0)]
             m.d.sync += target.eq(Mux(add, target, 0) + operand)
-            return Const(0)
+            return []
         width = self._address_bits[fields[0].name] + 1
         target = whole[:width]
         # One bit more shows what leaves the register, in one step of twice its range at most.
         total = Signal(width + 1, name=f"total{register}")
+        sign = Signal(name=f"sign{register}")
+        beyond = Signal(name=f"beyond{register}")
+        rest = operand[width : fields[0].width]
         m.d.comb += total.eq(Mux(add, target.as_signed(), 0) + operand[: width + 1].as_signed())
-        m.d.sync += target.eq(total)
-        beyond = operand[width : fields[0].width]
-        return (total[-1] != total[-2]) | ~((beyond == 0) | beyond.all())
+        m.d.sync += [
+            target.eq(total),
+            sign.eq(total[-1]),
+            beyond.eq(~((rest == 0) | rest.all())),
+        ]
+        return [(sign != target[-1]) | beyond]

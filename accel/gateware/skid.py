@@ -1,10 +1,10 @@
-"""A stream's register stage that also cuts the path of `ready`."""
+"""Register stages of a stream: of `ready` and payload, or of `ready` alone."""
 
-from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["SkidBuffer"]
+__all__ = ["ReadySlice", "SkidBuffer"]
 
 
 class SkidBuffer(wiring.Component):
@@ -46,4 +46,42 @@ class SkidBuffer(wiring.Component):
                 m.d.sync += self.output.payload.eq(spare)
         with m.Elif(self.input.valid):
             m.d.sync += empty.eq(0)
+        return m
+
+
+class ReadySlice(wiring.Component):
+    """One register between two streams, behind which `ready` is a register; the payload is not.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Shape of the payload.
+
+    Members
+    -------
+    input : In(stream.Signature(shape))
+    output : Out(stream.Signature(shape))
+
+    Latency
+    -------
+    None; one transfer per cycle. A transfer that has to wait does so in here.
+    """
+
+    def __init__(self, *, shape: ShapeLike) -> None:
+        super().__init__(
+            {"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spare = Signal.like(self.input.payload, reset_less=True)
+        empty = Signal(init=1)  # nothing in `spare`
+        m.d.comb += [
+            self.input.ready.eq(empty),
+            self.output.valid.eq(self.input.valid | ~empty),
+            self.output.payload.eq(Mux(empty, self.input.payload, spare)),
+        ]
+        m.d.sync += empty.eq(self.output.ready | ~self.output.valid)
+        with m.If(empty):
+            m.d.sync += spare.eq(self.input.payload)
         return m

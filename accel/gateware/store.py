@@ -168,14 +168,15 @@ class StoreEngine(wiring.Component):
     def _connect_bus(self, m: Module, addresses: AddressChannel, packer: BeatPacker) -> None:
         # AXI allows data before their address, but not every memory controller does.
         announced = Signal(range(self._writes_in_flight + 1))
+        some, several = Signal(), Signal()  # 1 or more, 2 or more: a long way begins here
         with m.If(addresses.issued & ~packer.burst_end):
-            m.d.sync += announced.eq(announced + 1)
+            m.d.sync += [announced.eq(announced + 1), some.eq(1), several.eq(some)]
         with m.Elif(~addresses.issued & packer.burst_end):
-            m.d.sync += announced.eq(announced - 1)
+            m.d.sync += [announced.eq(announced - 1), some.eq(several), several.eq(announced > 2)]
         m.d.comb += [
             *drive_address(self.axi, "aw", addresses, self._bus_bytes),
             # A refused burst has been counted, and must not get its data.
-            packer.open.eq(Mux(addresses.refused, announced > 1, announced != 0)),
+            packer.open.eq(Mux(addresses.refused, several, some)),
             self.axi.wvalid.eq(packer.beats.valid),
             self.axi.wdata.eq(packer.beats.payload.data),
             self.axi.wstrb.eq(packer.beats.payload.strobe),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from accel.config import Config
 from accel.errors import ConfigError
 from accel.gateware.axi_arbiter import Axi4Arbiter
+from accel.gateware.axi_slice import Axi4RegisterSlice
 from accel.gateware.link import HostLink
 from accel.gateware.memories import Memory
 from accel.gateware.top import Accelerator
@@ -60,10 +61,14 @@ class System(wiring.Component):
         self._arbiter = Axi4Arbiter(
             data_bits=config.bus_bits, writes_in_flight=1 if config.serial else 8
         )
+        id_bits = len(self._arbiter.merged.arid)
+        # A large machine fills the die: the link is elsewhere, and so are the memory's pads.
+        self._slices = [
+            Axi4RegisterSlice(data_bits=config.bus_bits, id_bits=bits)
+            for bits in ([] if config.serial else [len(self._accelerator.m_axi.arid), id_bits])
+        ]
         self._memory = memory.controller(
-            clock_hz=clock_hz,
-            data_bits=config.bus_bits,
-            id_bits=len(self._arbiter.merged.arid),
+            clock_hz=clock_hz, data_bits=config.bus_bits, id_bits=id_bits
         )
         try:
             self._link = HostLink(
@@ -89,9 +94,15 @@ class System(wiring.Component):
         m.submodules.arbiter = arbiter = self._arbiter
         m.submodules.memory = memory = self._memory
         m.submodules.link = link = self._link
-        connect(m, accelerator.m_axi, arbiter.first)
+        near, far = accelerator.m_axi, arbiter.merged
+        if self._slices:
+            m.submodules.accelerator_slice, m.submodules.memory_slice = self._slices
+            connect(m, near, self._slices[0].s_axi)
+            connect(m, far, self._slices[1].s_axi)
+            near, far = (cut.m_axi for cut in self._slices)
+        connect(m, near, arbiter.first)
         connect(m, link.memory, arbiter.second)
-        connect(m, arbiter.merged, memory.s_axi)
+        connect(m, far, memory.s_axi)
         connect(m, link.registers, accelerator.s_axi)
         if "pins" in self.signature.members:
             connect(m, memory.pins, flipped(self.pins))

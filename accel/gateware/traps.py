@@ -82,7 +82,7 @@ class TrapUnit(wiring.Component):
     done : Out(1)
         One cycle: the request is served. A trap without a handler has no `done`.
     data : Out(32)
-        With `done`: the CSR's value before, mepc or mtvec.
+        With `done`: the CSR's value before, mepc or mtvec; else 0.
     bad : Out(1)
         With `done` of `access`: it is illegal.
     pending : Out(1)
@@ -138,10 +138,10 @@ class TrapUnit(wiring.Component):
             self.wake.eq(file.wake),
         ]
         self._sequence(m, file)
-        m.d.sync += [
-            self.done.eq(self._served | (self._ends & file.armed)),
-            self.data.eq(file.data),
-        ]
+        serves = self._served | (self._ends & file.armed)
+        m.d.sync += [self.done.eq(serves), self.data.eq(0)]
+        with m.If(serves):
+            m.d.sync += self.data.eq(file.data)
         m.d.comb += self.stop.eq(self._ends & ~file.armed)
         self._report(m, file.written)
         return m

@@ -31,6 +31,8 @@ class Unpacked(data.StructLayout):
     ------
     data : unsigned(8 * word_bytes)
         First byte lowest; bytes past the space's word hold anything.
+    spaces : unsigned(4)
+        Bit s: the word is for Space s. One hot, or zero where there is none.
     address : unsigned(chip_width)
     last : unsigned(1)
         The last word of its command.
@@ -42,6 +44,7 @@ class Unpacked(data.StructLayout):
         super().__init__(
             {
                 "data": unsigned(8 * word_bytes),
+                "spaces": unsigned(4),
                 "address": unsigned(chip_width),
                 "last": unsigned(1),
                 "post": unsigned(4),
@@ -95,12 +98,8 @@ class BeatUnpacker(wiring.Component):
     rows : In(stream.Signature(CutRow))
         The same rows. Their stream holds the last word's slot to its end.
     beats : In(stream.Signature(8 * bus_bytes))
-    words : Out(Unpacked(chip_width, largest slot))
-        A register.
-    valid : Out(4)
-        Bit s: the word is for Space s. One hot or zero.
-    ready : In(4)
-        Bit s: the memory of Space s takes a word.
+    words : Out(stream.Signature(Unpacked(chip_width, largest slot)))
+        All of it registers.
 
     Latency
     -------
@@ -118,9 +117,7 @@ class BeatUnpacker(wiring.Component):
                 "fills": In(stream.Signature(FillRow(bus_bytes))),
                 "rows": In(stream.Signature(self.row_layout)),
                 "beats": In(stream.Signature(8 * bus_bytes)),
-                "words": Out(Unpacked(chip_width, self._word_bytes)),
-                "valid": Out(4),
-                "ready": In(4),
+                "words": Out(stream.Signature(Unpacked(chip_width, self._word_bytes))),
             }
         )
 
@@ -150,7 +147,7 @@ class BeatUnpacker(wiring.Component):
         row_done = Signal()
         m.d.comb += [
             more.eq(Cat(Const(0, bus_bits), filler.beat) - end),
-            move.eq((~self.valid | self.ready).all()),
+            move.eq(self.words.ready),
             take.eq(row_valid & (more >= 0) & move),
             row_done.eq(take & row.single),
             buffer.write.eq(filler.write),
@@ -192,7 +189,7 @@ class BeatUnpacker(wiring.Component):
         with m.Elif(row_done):
             m.d.sync += row_valid.eq(0)
         self._deliver(m, take, move, row, space)
-        m.d.comb += self.words.data.eq(buffer.word)
+        m.d.comb += self.words.payload.data.eq(buffer.word)
         return m
 
     def _slot(self, space):
@@ -204,19 +201,17 @@ class BeatUnpacker(wiring.Component):
 
     def _deliver(self, m: Module, take: Signal, move: Signal, row: data.View, space) -> None:
         """Let a word's address and space follow its bytes through the buffer's two stages."""
-        coming = Signal(4)
-        names = ("address", "last", "post", "stamp")
-        coming_word = {n: Signal.like(self.words[n], name=f"coming_{n}") for n in names}
+        word = self.words.payload
+        coming_valid = Signal()
         values = {
+            "spaces": Mux(take, space, 0),
             "address": row.chip,
             "last": row.last & row.single,
             "post": row.post,
             "stamp": row.stamp,
         }
         with m.If(move):
-            m.d.sync += [coming.eq(Mux(take, space, 0)), self.valid.eq(coming)]
-            for name in names:
-                m.d.sync += [
-                    coming_word[name].eq(values[name]),
-                    self.words[name].eq(coming_word[name]),
-                ]
+            m.d.sync += [coming_valid.eq(take), self.words.valid.eq(coming_valid)]
+            for name, value in values.items():
+                coming = Signal.like(word[name], name=f"coming_{name}")
+                m.d.sync += [coming.eq(value), word[name].eq(coming)]

@@ -1,5 +1,6 @@
 """The emitted top of each board: its pins, its primitives; and Verilator finds nothing wrong."""
 
+import dataclasses
 import re
 from functools import cache
 
@@ -85,4 +86,6 @@ def test_the_clock_that_is_asked_for():
 
 
 def test_the_presets_that_boards_have():
-    assert find_board("ulx3s").config == PRESETS["ulx3s"]
+    assert find_board("icebreaker").config == PRESETS["tiny"]
+    half = {"name": "ulx3s-128", "cols": 8, "lanes": 8, "dsp_cells": 122}
+    assert find_board("ulx3s").config == dataclasses.replace(PRESETS["ulx3s"], **half)

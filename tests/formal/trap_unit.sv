@@ -15,6 +15,7 @@ always @* begin
   refused_with_an_answer: `CONTRACT (!PORT(bad) || (PORT(done) && !PORT(trap) && !PORT(mret)));
   instructions_are_words: `CONTRACT (!(PORT(done) && (PORT(mret) || PORT(trap))) || PORT(data)[1:0] == 0);
   handlers_are_in_memory: `CONTRACT (!(PORT(done) && PORT(trap)) || (PORT(data) != 0 && PORT(data) < 1024));
+  data_with_done_only: `CONTRACT (PORT(done) || PORT(data) == 0);
   stops_instead_of_entering: `CONTRACT (!PORT(stop) || (PORT(trap) && !PORT(done)));
   fault_follows_a_stop: `CONTRACT (!PORT(fault)[0] || stopped_q);
 end

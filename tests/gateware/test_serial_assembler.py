@@ -3,7 +3,8 @@
 import pytest
 
 from accel.config import PRESETS
-from accel.gateware.serial.assembler import (
+from accel.gateware.serial.assembler import assemble
+from accel.gateware.serial.microword import (
     ADDRESS_BITS,
     Action,
     Condition,
@@ -11,7 +12,6 @@ from accel.gateware.serial.assembler import (
     Operation,
     Source,
     Word,
-    assemble,
 )
 from accel.gateware.serial.program import microcode
 
@@ -46,6 +46,7 @@ def test_an_instruction_with_everything():
         ("-a", "if ge there"),
         ("=a ldc", "if cnz there"),
         ("=@w ir", "A=rs1"),
+        ("=@w ir", "A+#i"),
         ("A=a", "choose there"),
         ("A=$r pop", "if rvalid there"),
     ],
@@ -80,6 +81,10 @@ def test_nothing_comes_between_what_does_not_meet(first, second):
         ("nop\nthere: nop\nA=a\nfunct3 there", "is not aligned"),
         ("nop\nA=@w", "reads no word"),
         ("call f\nif z f\nf: A=a ret", "returns too early"),
+        ("nop\nA+$w", "computes with what can only be loaded"),
+        ("nop\n=hi(a) ldc", "computes with what can only be loaded"),
+        (".align 32\nt: nop\n=a ir\nnop\nopcode t", "dispatches too early"),
+        ("t: A-a\nnop\nif taken t", "branches too early"),
         ("nop\n" * 1025, "has 1025 instructions"),
     ],
 )

@@ -63,10 +63,12 @@ def test_digits_on_the_ulx3s(capsys, simulation):
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["icebreaker", "tangnano20k"])
-def test_digits_on_other_boards(capsys, name):
+def test_digits_on_other_boards(capsys, tmp_path, name):
     board = find_board(name)
+    config = tmp_path / "config.toml"
+    config.write_text(board.config.to_toml())
     model, inputs = DATA / "digits.tflite", DATA / "digits.npz"
-    run_network(capsys, simulate(board), board.config.name, model, inputs, limit=2)
+    run_network(capsys, simulate(board), config, model, inputs, limit=2)
 
 
 @pytest.mark.full

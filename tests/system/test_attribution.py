@@ -155,6 +155,16 @@ def test_code_between_commands_is_the_controllers(device, name):
     assert 20 < cycles[A.MEMORY] < 50
 
 
+@DEVICES
+def test_every_run_counts_anew(device, name):
+    image = accel.compile_model(digits_model(), CONFIG)
+    result = accel.run(image, load_digits().x[[0, 0, 0]], device=device(name, CONFIG))
+    first, *others = result.stats
+    assert min(*first.engine_busy, *first.engine_waiting) > 0
+    for stats in others:
+        assert stats == first
+
+
 @cache
 def compiled(path, config):
     """Return the image; the cases share it."""
@@ -223,3 +233,28 @@ def test_a_configuration_without_counters_reports_null(device):
     assert sum(layer["cycles"] for layer in layers) == result.cycles
     assert all(layer["busy"] is None for layer in layers)
     assert {cause for layer in layers for cause in layer["stalls"].values()} == {None}
+
+
+@DEVICES
+@pytest.mark.parametrize("engine", Engine)
+def test_who_waits_for_whom_and_how_long(device, name, engine):
+    if engine == VECTOR:
+        other, cycles = MATMUL, 40 * 32
+        long = convolution(40, 32)
+    else:
+        other, cycles = VECTOR, 30 * 32
+        long = requantise(30, window_col=16, window_row=2, operation=Operation.MAX)
+    short = {
+        LOAD: transfer(1),
+        MATMUL: convolution(1, 1) | {"acc_address": CONFIG.acc_depth},
+        VECTOR: requantise(1, dst_address=900),
+        STORE: transfer(1, memory_address=0),
+    }
+    one, two = push(other, long, post=1 << engine), push(engine, short[engine], wait=1 << other)
+    _, before = run(device(name, CONFIG), push(other, long))
+    _, after = run(device(name, CONFIG), one, two)
+    assert after.engine_busy[other] == pytest.approx(cycles + 20, abs=20)
+    assert before.engine_waiting[engine] == 0 or engine == LOAD
+    waited = after.engine_waiting[engine] - before.engine_waiting[engine]
+    # From when its command is written: an instruction takes a cycle.
+    assert waited == pytest.approx(cycles + 20 - len(two), abs=25)

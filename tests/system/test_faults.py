@@ -12,8 +12,9 @@ from accel import asm
 from accel.config import PRESETS
 from accel.errors import FaultError
 from accel.host.driver import Driver
-from accel.isa import Engine
+from accel.isa import CUSTOM_0, Engine
 from accel.regmap import Cause, Control, Rule, Status, address
+from accel.riscv import INSTRUCTIONS
 from sim.devices.model import ModelDevice
 from sim.devices.verilator import DECERR, SLVERR, VerilatorDevice
 from tests.faultbench import FaultBench, digits
@@ -216,6 +217,29 @@ def test_random_commands(rtl: WildBench, golden: WildBench, number: int, compare
         assert expected is None or same_kind(expected, outcome), (index, expected, outcome)
     assert {Cause.NONE, Cause.ILLEGAL_COMMAND, Cause.CHIP_ADDRESS, Cause.WRITE_WINDOW} <= causes
     assert rtl.run(rtl.transfer()) == Outcome(Cause.NONE)
+
+
+def test_one_bit_off_every_instruction(rtl: WildBench, golden: WildBench):
+    """What is next to an instruction is another one, or traps."""
+    # Jumps leave the program: what they find is to be the same in both.
+    whole = [asm.tdone(0)] * (CONFIG.program_bytes // 4)
+    assert rtl.run(whole) == golden.run(whole) == Outcome(Cause.NONE)
+    illegal = 0
+    for instruction in INSTRUCTIONS.values():
+        for place, bit in enumerate(instruction.pattern):
+            if bit not in "01":
+                continue
+            word = int("".join(c if c in "01" else "0" for c in instruction.pattern), 2)
+            word ^= 1 << (31 - place)
+            if word & 0x7F == CUSTOM_0:
+                continue
+            # Behind another one: a loop of one instruction can be slow beyond any limit.
+            program = [asm.nop(), word, asm.tdone(0)]
+            outcome, expected = rtl.run(program), golden.run(program)
+            assert outcome is not None and expected is not None
+            assert same_kind(expected, outcome), (hex(word), expected, outcome)
+            illegal += outcome.cause == Cause.ILLEGAL_INSTRUCTION
+    assert illegal > 100
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,20 @@ def test_registers_hold_what_is_written(device):
             for one in (rtl, golden):
                 one.write_register(register.offset, value ^ register.offset << 20)
         for register in REGISTERS:
-            if register.name not in ("STAMP_INDEX", "COUNTER_INDEX", "CONTROL"):
+            if register.access != "wo":
                 seen, expected = (one.read_register(register.offset) for one in (rtl, golden))
                 assert seen == expected, (register.name, value)
+
+
+@pytest.mark.parametrize("name", ["model", "verilator"])
+def test_what_counts_carries_into_its_upper_word(device, name):
+    code = asm.li(1, 41)
+    for number, low, high in ((3, Csr.MCYCLE, Csr.MCYCLEH), (4, Csr.MINSTRET, Csr.MINSTRETH)):
+        code += [asm.csrrw(0, high, 1), asm.addi(2, 0, -3), asm.csrrw(0, low, 2)]
+        code += [asm.nop()] * 8 + [asm.csrrs(number, high, 0), asm.csrrs(number + 2, low, 0)]
+        # The lower word is a small number by then.
+        code += [asm.srli(number + 2, number + 2, 8), asm.add(number, number, number + 2)]
+    code += [asm.slli(3, 3, 8), asm.add(3, 3, 4), asm.tdone(3)]
+    content = np.zeros(CONFIG.scratchpad_bytes, np.uint8)
+    seen, _ = outcome(device(name, CONFIG, memory_bytes=MEMORY_BYTES), code, content)
+    assert dict(zip(ENDED, seen, strict=True))["EXIT_CODE"] == 42 << 8 | 42

@@ -63,8 +63,8 @@ asked_stamp: A=STAMP_INDEX
     A&%0xff call times_4
     A+%STAMPS rd
     A=@w goto answer
-written: A=host
-    A^$w
+written: A=$w
+    A^host
     A&mask
     A^host >host
     A=$w >t0
@@ -137,7 +137,7 @@ expired: A=%WATCHDOG
 
 CORE = """
 .align 32
-opcodes: A+#i >t0 rdx goto load
+opcodes: A+#i >t0 goto load
 wb: >rd goto fetch
     funct3 tensor
     goto fetch
@@ -152,23 +152,23 @@ slt: A=%0
     funct3 operate
     A=#i goto wb
 branch: nop
-    ifn taken fetch
     A=PC
+    ifn taken fetch
     A+#i
     A-%4 goto jump
-    goto illegal
-    goto illegal
-    goto illegal
-    goto illegal
-load: A=@x goto loaded
+sltu: A=%0
+    if ge wb
+    A=%1 goto wb
+load: +%0 rdx
+    A=@x goto loaded
     A-rs2 goto branch
     A+#i goto jalr
 tread_idle: A=%15 goto wb
     A=PC goto jal
     A=#i goto system
-sltu: A=%0
-    if ge wb
-    A=%1 goto wb
+    goto illegal
+    goto illegal
+    goto illegal
 operate_immediate: A+#i goto wb
     >t0 goto slli
     -#i goto slt
@@ -195,8 +195,8 @@ tset: A=rs2
     >odd goto fetch
 fetch: A=PC rdp if called served
 fetched: =@w ir
-    A+%4 if bad fetch_fault
-    >PC if illegal illegal
+    A+%4 if outside fetch_fault
+    >PC
     A=rs1 opcode opcodes
 # The host may want something at once again: an instruction comes first.
 served: call poll
@@ -228,8 +228,8 @@ jump: >t0
     if a1 jump_misaligned
     >PC
     goto fetch
-store: A=rs2
-    =t0 wrx
+store: =rs2 ldq
+    +%0 wrx
     if misaligned store_misaligned
     if bad store_fault
     goto fetch

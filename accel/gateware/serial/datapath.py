@@ -1,12 +1,14 @@
 """The serial machine's adder, accumulator, multiplier register and operands."""
 
+import enum
+
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from accel import riscv
-from accel.gateware.serial.assembler import MUL_STEPS, REGISTERS, Operation
+from accel.gateware.serial.microword import MUL_STEPS, REGISTERS, Operation
 
 __all__ = ["Accumulator", "Flags", "RegisterFile", "aligned", "immediate", "stored"]
 
@@ -18,19 +20,51 @@ class Flags(data.Struct):
     lt: 1
 
 
+class _Kind(enum.IntEnum):
+    """Bitwise functions of the operand and the accumulator, or of the operand and 0."""
+
+    XOR = 0
+    XNOR = 1
+    AND = 2
+    OR = 3
+
+
+# What is added to what: whether the accumulator is; the function; whether it takes the accumulator.
+_SUMMANDS = {
+    Operation.LOAD: (0, _Kind.XOR, 0),
+    Operation.ADD: (1, _Kind.XOR, 0),
+    Operation.SUB: (1, _Kind.XNOR, 0),
+    Operation.AND: (0, _Kind.AND, 1),
+    Operation.OR: (0, _Kind.OR, 1),
+    Operation.XOR: (0, _Kind.XOR, 1),
+    # Nothing: the product does not come from here.
+    Operation.MUL: (0, _Kind.AND, 0),
+    Operation.SHIFT: (1, _Kind.XOR, 0),
+    Operation.SHIFT_ZERO: (1, _Kind.AND, 0),
+    Operation.PAIR: (1, _Kind.XOR, 0),
+    Operation.ROUND: (1, _Kind.AND, 0),
+}
+
+
 class Accumulator(wiring.Component):
-    """One operation a cycle on the accumulator; see accel.gateware.serial.assembler.Operation.
+    """One operation a cycle on the accumulator; see accel.gateware.serial.microword.Operation.
 
     Members
     -------
     operation : In(4)
+        Of the next cycle.
     operand : In(32)
+        0 where there is something in `loaded`.
+    factor : In(32)
+        The operand of MUL.
+    loaded : In(32)
+        What LOAD takes and nothing else: it does not go through the adder. 0 otherwise.
     keep : In(1)
         The accumulator stays as it is.
     load_multiplier : In(1)
-        The multiplier register becomes the result.
+        The multiplier register becomes what is coming.
     result : Out(32)
-        Of this cycle; of shifts, before it is shifted.
+        Of this cycle; of shifts, before it is shifted; not of MUL.
     coming : Out(32)
         What the accumulator becomes, if it is not kept.
     value, multiplier : Out(32)
@@ -42,6 +76,8 @@ class Accumulator(wiring.Component):
             {
                 "operation": In(4),
                 "operand": In(32),
+                "factor": In(32),
+                "loaded": In(32),
                 "keep": In(1),
                 "load_multiplier": In(1),
                 "result": Out(32),
@@ -54,62 +90,68 @@ class Accumulator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        op, a, b = self.operation, self.value, self.operand
-        addend = Signal(32)
-        passes, shifts = Signal(), Signal()
-        with m.Switch(op):
-            with m.Case(Operation.SUB):
-                m.d.comb += addend.eq(~b)
-            with m.Case(Operation.AND):
-                m.d.comb += addend.eq(a & b)
-            with m.Case(Operation.OR):
-                m.d.comb += addend.eq(a | b)
-            with m.Case(Operation.XOR):
-                m.d.comb += addend.eq(a ^ b)
-            with m.Case(Operation.MUL):
-                m.d.comb += addend.eq(Mux(self.multiplier[0], b, 0))
-            with m.Case(Operation.SHIFT_ZERO, Operation.ROUND):
-                m.d.comb += addend.eq(0)
-            with m.Default():
-                m.d.comb += addend.eq(b)
+        a, b = self.value, self.operand
+
+        def decoded(name: str, *operations: Operation) -> Signal:
+            signal = Signal(name=name)
+            m.d.sync += signal.eq(self.operation.matches(*operations))
+            return signal
+
+        shifts = decoded("shifts", Operation.SHIFT, Operation.SHIFT_ZERO)
+        signed_shift = decoded("signed_shift", Operation.SHIFT)
+        subtracts = decoded("subtracts", Operation.SUB)
+        rounds = decoded("rounds", Operation.ROUND)
+        joins = decoded("joins", *(o for o in Operation if o != Operation.PAIR))
+        multiplies = decoded("multiplies", Operation.MUL)
+        adds, kind, meets = Signal(), Signal(_Kind), Signal()
+        with m.Switch(self.operation):
+            for operation, (adds_a, function, meets_a) in _SUMMANDS.items():
+                with m.Case(operation):
+                    m.d.sync += [adds.eq(adds_a), kind.eq(function), meets.eq(meets_a)]
+        # The operand comes late: before the adder it goes through one function of four inputs, and
+        # nothing that is not added is to be kept out behind it.
+        added, met, addend = Signal(32), Signal(32), Signal(32)
+        m.d.comb += [added.eq(Mux(adds, a, 0)), met.eq(Mux(meets, a, 0))]
+        with m.Switch(kind):
+            for number, value in zip(_Kind, (b ^ met, ~(b ^ met), b & met, b | met), strict=True):
+                with m.Case(number):
+                    m.d.comb += addend.eq(value)
+        # Between the halves the carry goes through a place of its own, where pairs stop it.
+        first = subtracts | (rounds & self.multiplier[31])
+        total = Signal(35)
         m.d.comb += [
-            passes.eq(op.matches(Operation.LOAD, Operation.AND, Operation.OR, Operation.XOR)),
-            shifts.eq(op.matches(Operation.SHIFT, Operation.SHIFT_ZERO)),
+            total.eq(
+                Cat(C(1, 1), added[:16], joins, added[16:])
+                + Cat(first, addend[:16], C(0, 1), addend[16:])
+            ),
+            self.result.eq(Cat(total[1:17], total[18:34])),
         ]
-        subtracts = op == Operation.SUB
-        first = subtracts | ((op == Operation.ROUND) & self.multiplier[31])
-        # One adder; its carry goes through bit 16 and is stopped there for pairs.
-        low = Signal(17)
-        high = Signal(17)
-        carry = Signal()
-        m.d.comb += [
-            low.eq((Cat(C(1, 1), a[:16]) + Cat(first, addend[:16]))[1:18]),
-            carry.eq(low[16] & (op != Operation.PAIR)),
-            high.eq((Cat(C(1, 1), a[16:]) + Cat(carry, addend[16:]))[1:18]),
-            self.result.eq(Mux(passes, addend, Cat(low[:16], high[:16]))),
-        ]
+        carry = total[34]
         # Bit 32 of the signed sum.
-        top = a[31] ^ addend[31] ^ high[16]
-        top = Mux(op == Operation.SHIFT_ZERO, 0, top)
-        shifted = Cat(self.result[1:], top)
-        # The other steps of a multiplication have adders of their own.
-        partial, bits = shifted, [self.result[0]]
-        for step in range(1, MUL_STEPS):
-            total = Signal(signed(33), name=f"total_{step}")
-            m.d.comb += total.eq(partial.as_signed() + Mux(self.multiplier[step], b, 0).as_signed())
-            bits.append(total[0])
-            partial = total[1:]
-        m.d.comb += self.coming.eq(
-            Mux(op == Operation.MUL, partial, Mux(shifts, shifted, self.result))
-        )
+        top = added[31] ^ addend[31] ^ carry
+        shifted = Cat(self.result[1:], top & signed_shift)
+        # Multiplication has adders of its own: the way through the operand is long enough.
+        partial, bits = a, []
+        for step in range(MUL_STEPS):
+            product = Signal(signed(33), name=f"product_{step}")
+            m.d.comb += product.eq(
+                partial.as_signed() + Mux(self.multiplier[step], self.factor, 0).as_signed()
+            )
+            bits.append(product[0])
+            partial = product[1:]
+        beside = Signal(32)
+        m.d.comb += [
+            beside.eq(self.loaded | Mux(multiplies, partial, 0)),
+            self.coming.eq(Mux(shifts, shifted, self.result) | beside),
+        ]
         with m.If(~self.keep):
             m.d.sync += self.value.eq(self.coming)
         with m.If(self.load_multiplier):
-            m.d.sync += self.multiplier.eq(self.result)
-        with m.Elif(op == Operation.MUL):
+            m.d.sync += self.multiplier.eq(self.coming)
+        with m.Elif(multiplies):
             m.d.sync += self.multiplier.eq(Cat(self.multiplier[MUL_STEPS:], *bits))
         with m.If(subtracts):
-            m.d.sync += [self.flags.ge.eq(high[16]), self.flags.lt.eq(top)]
+            m.d.sync += [self.flags.ge.eq(carry), self.flags.lt.eq(top)]
         return m
 
 

@@ -9,6 +9,14 @@ __all__ = ["MAC_MODULE", "MacPair", "mac_verilog"]
 MAC_MODULE = "systolite_mac_pair"
 """Name under which `MacPair` instantiates the module that `mac_verilog` defines."""
 
+_MEMBERS = {
+    "weights": In(16),
+    "load": In(1),
+    "values": In(16),
+    "addends": In(32),
+    "sums": Out(32),
+}
+
 
 class MacPair(wiring.Component):
     """Two products of bytes, each modulo 2**16, and perhaps a sum with two others.
@@ -35,15 +43,7 @@ class MacPair(wiring.Component):
 
     def __init__(self, *, chained: bool) -> None:
         self._chained = chained
-        super().__init__(
-            {
-                "weights": In(16),
-                "load": In(1),
-                "values": In(16),
-                "addends": In(32),
-                "sums": Out(32),
-            }
-        )
+        super().__init__(dict(_MEMBERS))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -68,7 +68,7 @@ class PlainMacPair(wiring.Component):
 
     def __init__(self, *, chained: bool) -> None:
         self._chained = chained
-        super().__init__(MacPair(chained=chained).signature)
+        super().__init__(dict(_MEMBERS))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

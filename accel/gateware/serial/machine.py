@@ -5,16 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from accel.gateware.axi import AXI4LiteSignature, AXI4Signature, Burst, Response
+from accel.gateware.axi import AXI4LiteSignature, AXI4Signature
 from accel.gateware.decoder import Decoder
-from accel.gateware.serial.assembler import (
-    ADDRESS_BITS,
-    Action,
-    Condition,
-    Mode,
-    Source,
-    Word,
-)
 from accel.gateware.serial.datapath import (
     Accumulator,
     RegisterFile,
@@ -22,10 +14,18 @@ from accel.gateware.serial.datapath import (
     immediate,
     stored,
 )
+from accel.gateware.serial.microword import (
+    ADDRESS_BITS,
+    Action,
+    Condition,
+    Mode,
+    Source,
+    Word,
+)
+from accel.gateware.serial.ports import MachinePorts
 from accel.gateware.serial.tile import TileRunner
 from accel.gateware.spram import SpramBank
 from accel.isa import WINDOW_BASE
-from accel.regmap import REGISTERS
 
 __all__ = ["PROGRAM_BASE", "SUMS_BASE", "SerialMachine"]
 
@@ -35,16 +35,17 @@ PROGRAM_BASE = 0x8000
 SUMS_BASE = 0x10000
 """Byte address from which on the sums are read."""
 
+_OF_MEMORY = (Source.WORD, Source.PART, Source.BYTE)
 _WINDOW_BIT = WINDOW_BASE.bit_length() - 1
 
 
-class SerialMachine(wiring.Component):
+class SerialMachine(MachinePorts, wiring.Component):
     """Executes microcode.
 
     Parameters
     ----------
     microcode : list of int
-        Microinstructions, see accel.gateware.serial.assembler.
+        Microinstructions, see accel.gateware.serial.microword.
     constants : dict of int to int
         What registers hold from the start.
     scratchpad_bytes, program_bytes : int
@@ -100,8 +101,8 @@ class SerialMachine(wiring.Component):
         }
         for action, signal in self._does.items():
             m.d.comb += signal.eq(self._now.action == action)
-        self._bad, self._misaligned, self._chip = (
-            Signal(name=name) for name in ("bad", "misaligned", "chip")
+        self._bad, self._misaligned, self._chip, self._outside = (
+            Signal(name=name) for name in ("bad", "misaligned", "chip", "outside")
         )
         self._live = Signal()
         self._host(m)
@@ -112,136 +113,49 @@ class SerialMachine(wiring.Component):
         self._sequence(m)
         return m
 
-    def _host(self, m: Module) -> None:
-        """Answer the host's accesses."""
-        bus, does = self.s_axi, self._does
-        self._host_writes, self._host_reads = Signal(), Signal()
-        writes = Signal()
-        answer = self._answer = Signal()
-        m.d.comb += [
-            self._host_writes.eq(bus.awvalid & bus.wvalid & ~bus.bvalid),
-            self._host_reads.eq(bus.arvalid & ~bus.rvalid),
-            answer.eq(bus.bvalid | bus.rvalid),
-            bus.awready.eq(does[Action.HWRITE]),
-            bus.wready.eq(does[Action.HWRITE]),
-            bus.arready.eq(does[Action.HREAD]),
-            bus.rdata.eq(self._accumulator.value),
-        ]
-        # Asking for writes decides which access is served: the other one may come meanwhile.
-        with m.If(self._word.condition == Condition.HWRITE):
-            m.d.sync += writes.eq(self._host_writes)
-        address = self._host_address = Signal(12)
-        m.d.comb += address.eq(Mux(writes, bus.awaddr, bus.araddr))
-        known = self._known = Signal()
-        m.d.comb += known.eq(
-            ~address[8:].any() & Cat(address[2:8] == r.offset >> 2 for r in REGISTERS).any()
-        )
-        response = Mux(known, Response.OKAY, Response.SLVERR)
-        for name, action, error in (
-            ("b", Action.HWRITE, bus.bresp),
-            ("r", Action.HREAD, bus.rresp),
-        ):
-            valid, ready = getattr(bus, f"{name}valid"), getattr(bus, f"{name}ready")
-            with m.If(does[action]):
-                m.d.sync += [valid.eq(1), error.eq(response)]
-            with m.Elif(ready):
-                m.d.sync += valid.eq(0)
-        with m.If(does[Action.IRQ]):
-            m.d.sync += self.irq.eq(self._accumulator.value[0])
-        with m.If(does[Action.STATE]):
-            m.d.sync += [
-                self.busy.eq(self._accumulator.value[0]),
-                self.error.eq(self._accumulator.value[2]),
-            ]
-
-    def _bus(self, m: Module) -> None:
-        """Bursts: the accumulator and the counter hold while something is offered."""
-        axi, does = self.m_axi, self._does
-        value = self._accumulator.value
-        self._offered, self._error = Signal(), Signal()
-        m.d.comb += [
-            self._offered.eq(axi.arvalid | axi.awvalid | axi.wvalid),
-            axi.wdata.eq(value),
-            axi.wstrb.eq(0b1111),
-            axi.wlast.eq(self._counter == 0),
-            # Only one of them can have something.
-            axi.rready.eq(does[Action.POP]),
-            axi.bready.eq(does[Action.POP]),
-        ]
-        for name in ("ar", "aw"):
-            m.d.comb += [
-                getattr(axi, f"{name}addr").eq(value),
-                getattr(axi, f"{name}len").eq(self._counter),
-                getattr(axi, f"{name}size").eq(2),
-                getattr(axi, f"{name}burst").eq(Burst.INCR),
-            ]
-        for name in ("ar", "aw", "w"):
-            valid, ready = getattr(axi, f"{name}valid"), getattr(axi, f"{name}ready")
-            with m.If(does[Action[name.upper()]]):
-                m.d.sync += valid.eq(1)
-            with m.Elif(ready):
-                m.d.sync += valid.eq(0)
-        with m.If(does[Action.CLEAN]):
-            m.d.sync += self._error.eq(0)
-        wrong = (axi.rvalid & axi.rresp[1]) | (axi.bvalid & axi.bresp[1])
-        with m.If(does[Action.POP] & wrong):
-            m.d.sync += self._error.eq(1)
-
-    def _cycles(self, m: Module) -> None:
-        does = self._does
-        cycles = self._cycles_value = Signal(32, reset_less=True)
-        counts = Signal()
-        step = self._step = Signal()
-        with m.If(does[Action.RUN]):
-            m.d.sync += [cycles.eq(1), counts.eq(1)]
-        with m.Elif(counts):
-            m.d.sync += cycles.eq(cycles + 1)
-        with m.If(does[Action.STOP]):
-            m.d.sync += counts.eq(0)
-        with m.If(counts & (cycles[:12] == 0)):
-            m.d.sync += step.eq(1)
-        with m.Elif(~counts | (self._word.condition == Condition.STEP)):
-            m.d.sync += step.eq(0)
-
     def _remember(self, m: Module) -> None:
         """Scratchpad, program, weights and tables in one memory, the sums beside it."""
-        does, tile, now = self._does, self._tile, self._now
+        does, tile = self._does, self._tile
         result, value = self._accumulator.result, self._accumulator.value
         m.submodules.memory = memory = SpramBank(width=32, target=self._target)
         funct3 = self._instruction[12:15]
-        by_program, by_processor = Signal(), Signal()
-        window = result[_WINDOW_BIT] & by_processor
         program_bits, scratchpad_bits = self._program_bits, self._scratchpad_bits
-        other = Cat(result[:_WINDOW_BIT], result[_WINDOW_BIT + 1 :])
-        outside = Signal()  # of program memory or window
+        by_processor, by_engine = Signal(), Signal()
         lane, of_sums = Signal(2, reset_less=True), Signal(reset_less=True)
+        self._lane = lane
         size = Signal(2)
-        address = Signal(14)
-        misaligned = Signal()
+        # The processor's address is in the accumulator: it is looked at before it is used.
+        window = value[_WINDOW_BIT]
+        past_program, past_window = Signal(), Signal()
+        outside, misaligned = Signal(), Signal()
         m.d.comb += [
             by_processor.eq(does[Action.RDX] | does[Action.WRX]),
-            by_program.eq(by_processor | does[Action.RDP]),
-            outside.eq(
-                other[scratchpad_bits:].any()
-                | (~window & (result[program_bits:scratchpad_bits].any() | result[_WINDOW_BIT]))
+            by_engine.eq(does[Action.RDS] | does[Action.WRS]),
+            past_window.eq(
+                value[_WINDOW_BIT + 1 :].any() | value[scratchpad_bits:_WINDOW_BIT].any()
             ),
-            misaligned.eq((funct3[:2].any() & result[0]) | (funct3[1] & result[1])),
-            address.eq(result[2:16]),
+            past_program.eq(past_window | window | value[program_bits:scratchpad_bits].any()),
+            self._outside.eq(past_program),
+            outside.eq(Mux(window, past_window, past_program)),
+            misaligned.eq((funct3[:2].any() & value[0]) | (funct3[1] & value[1])),
         ]
-        with m.If(by_program & ~window):
-            m.d.comb += address.eq(PROGRAM_BASE >> 2 | result[2:program_bits])
-        with m.If(by_program):
-            m.d.sync += self._bad.eq(outside)
         with m.If(by_processor):
-            m.d.sync += self._misaligned.eq(misaligned)
-        m.d.sync += [lane.eq(result), of_sums.eq(result[16])]
-        scratch = Signal()
-        m.d.comb += scratch.eq(
-            (does[Action.RDS] | does[Action.WRS]) & result[scratchpad_bits:22].any()
-        )
+            m.d.sync += [self._bad.eq(outside), self._misaligned.eq(misaligned)]
+        # A sum is used as late as it comes: little may be decided behind it.
+        address = Signal(14)
+        m.d.comb += address.eq(result[2:])
+        with m.If(does[Action.RDP] | (by_processor & ~window)):
+            m.d.comb += address[program_bits - 2 :].eq(PROGRAM_BASE >> program_bits)
+        with m.If(by_engine | (by_processor & window)):
+            # Outside the scratchpad they wrap, until the machine stops.
+            m.d.comb += address[scratchpad_bits - 2 :].eq(0)
+        m.d.sync += [lane.eq(result), of_sums.eq(result[16] & ~by_processor)]
+        engine_q = Signal()
+        upper = Signal(22 - scratchpad_bits, reset_less=True)
+        m.d.sync += [engine_q.eq(by_engine), upper.eq(result[scratchpad_bits:])]
         with m.If(does[Action.CLEAN]):
             m.d.sync += self._chip.eq(0)
-        with m.Elif(scratch | tile.outside):
+        with m.Elif((engine_q & upper.any()) | tile.outside):
             m.d.sync += self._chip.eq(1)
         strobes = Signal(4)
         with m.If(does[Action.WR]):
@@ -253,24 +167,24 @@ class SerialMachine(wiring.Component):
                     Mux(
                         funct3[1],
                         0b1111,
-                        Mux(funct3[0], 0b11 << (result[1] << 1), 1 << result[:2]),
+                        Mux(funct3[0], 0b11 << (value[1] << 1), 1 << value[:2]),
                     )
                     & (~(outside | misaligned)).replicate(4)
                 ),
             ]
-        with m.Elif(does[Action.WRB] | (does[Action.WRS] & ~scratch)):
+        with m.Elif(does[Action.WRB] | does[Action.WRS]):
             m.d.comb += strobes.eq(1 << result[:2])
         m.d.comb += [
             memory.address.eq(Mux(tile.busy, tile.address, address)),
-            memory.write_data.eq(stored(value, size)),
+            memory.write_data.eq(
+                stored(Mux(does[Action.WRX], self._accumulator.multiplier, value), size)
+            ),
             memory.write_enable.eq(strobes),
             tile.data.eq(memory.read_data),
             tile.sum_address.eq(result[2:11]),
         ]
         read = self._read = Signal(32)
         m.d.comb += read.eq(Mux(of_sums, tile.sum_data, memory.read_data))
-        # A byte, signed, is what funct3 0 means.
-        self._part = aligned(read, lane, Mux(now.source == Source.BYTE, 0, funct3))
 
     def _operate(self, m: Module) -> None:
         """Choose the operand, and do what needs nothing but the result."""
@@ -297,28 +211,48 @@ class SerialMachine(wiring.Component):
                     with m.Case(mode):
                         m.d.comb += coming.eq(register)
         m.d.sync += self._place.eq(coming)
-        operand = accumulator.operand
+        # A register has the shortest way: it comes late.
+        immediate_q, other = Signal(32, reset_less=True), Signal(32)
+        plain = Signal()
+        m.d.sync += [
+            plain.eq(word.source == Source.REGISTER),
+            immediate_q.eq(immediate(instruction)),
+        ]
+        m.d.comb += accumulator.operand.eq(Mux(plain, registers.value, other))
+        with m.Switch(now.source):
+            for source, chosen in (
+                (Source.IMMEDIATE, immediate_q),
+                (Source.ACCUMULATOR, accumulator.value),
+                (Source.MULTIPLIER, accumulator.multiplier),
+            ):
+                with m.Case(source):
+                    m.d.comb += other.eq(chosen)
+        # A byte, signed, is what funct3 0 means, a word funct3 2.
+        lane, funct3 = self._lane, Signal(3, reset_less=True)
+        with m.Switch(word.source):
+            for source, kind in ((Source.BYTE, 0), (Source.WORD, 2)):
+                with m.Case(source):
+                    m.d.sync += funct3.eq(kind)
+            with m.Default():
+                m.d.sync += funct3.eq(instruction[12:15])
+        from_memory = Signal()
+        m.d.sync += from_memory.eq(word.source.matches(*_OF_MEMORY))
+        loaded = Signal(32)
         with m.Switch(now.source):
             for source, chosen in (
                 (Source.HIGH, registers.value[16:]),
                 (Source.LOW, registers.value[:16]),
-                (Source.IMMEDIATE, immediate(instruction)),
-                (Source.WORD, self._read),
-                (Source.PART, self._part),
-                (Source.BYTE, self._part),
-                (Source.ACCUMULATOR, accumulator.value),
-                (Source.MULTIPLIER, accumulator.multiplier),
                 (Source.READ_DATA, self.m_axi.rdata),
                 (Source.HOST_DATA, self.s_axi.wdata),
                 (Source.HOST_ADDRESS, Cat(self._host_address, Const(0, 4), tile.entries)),
                 (Source.CYCLES, self._cycles_value),
             ):
                 with m.Case(source):
-                    m.d.comb += operand.eq(chosen)
-            with m.Default():
-                m.d.comb += operand.eq(registers.value)
+                    m.d.comb += loaded.eq(chosen)
+        part = aligned(self._read, lane, funct3)
+        m.d.comb += accumulator.loaded.eq(Mux(from_memory, part, loaded))
         with m.If(does[Action.IR]):
-            m.d.sync += instruction.eq(accumulator.result)
+            m.d.sync += instruction.eq(accumulator.coming)
         with m.If(does[Action.LDC]):
             m.d.sync += self._counter.eq(accumulator.result)
         with m.Elif(word.decrement & self._live):
@@ -329,7 +263,8 @@ class SerialMachine(wiring.Component):
             registers.write_value.eq(accumulator.coming),
             # x0 stays 0.
             registers.write_enable.eq(now.write & self._place.any()),
-            accumulator.operation.eq(now.operation),
+            accumulator.operation.eq(word.operation),
+            accumulator.factor.eq(registers.value),
             accumulator.keep.eq(now.keep),
             accumulator.load_multiplier.eq(does[Action.LDQ]),
             tile.value.eq(accumulator.value),
@@ -340,7 +275,7 @@ class SerialMachine(wiring.Component):
             tile.sums.eq(does[Action.SUMS]),
             tile.size.eq(does[Action.SIZE]),
             tile.go.eq(does[Action.GO]),
-            tile.pad.eq(accumulator.result),
+            tile.pad.eq(accumulator.coming),
             tile.load_pad.eq(does[Action.PAD]),
             tile.weights.eq(self._read),
             tile.previous.eq(accumulator.multiplier),
@@ -348,19 +283,15 @@ class SerialMachine(wiring.Component):
         ]
 
     @property
-    def _conditions(self) -> dict[Condition, Value]:
+    def _conditions(self) -> dict[int, Value]:
+        """What jumps look at, but for Z, and for those that look at nothing."""
         value, flags = self._accumulator.value, self._accumulator.flags
-        zero = value == 0
-        funct3 = self._instruction[12:15]
-        taken = Mux(funct3[2], Mux(funct3[1], ~flags.ge, flags.lt), zero) ^ funct3[0]
         return {
-            Condition.ALWAYS: Const(1),
-            Condition.Z: zero,
             Condition.N: value[31],
             Condition.GE: flags.ge,
             Condition.LT: flags.lt,
             Condition.CNZ: self._counter.any(),
-            Condition.TAKEN: taken,
+            Condition.TAKEN: self._taken,
             Condition.BAD: self._bad,
             Condition.MISALIGNED: self._misaligned,
             Condition.CALLED: self._host_writes | self._host_reads | self._step,
@@ -373,11 +304,10 @@ class SerialMachine(wiring.Component):
             Condition.A1: value[1],
             Condition.ERROR: self._error,
             Condition.ANSWER: self._answer,
-            Condition.ILLEGAL: self._decoder.control.illegal,
             Condition.CHIP: self._chip,
             Condition.A0: value[0],
             Condition.STEP: self._step,
-            Condition.KNOWN: self._known,
+            Condition.OUTSIDE: self._outside,
             Condition.BIT31: self._instruction[31],
             Condition.BIT30: self._instruction[30],
             Condition.BIT25: self._instruction[25],
@@ -397,32 +327,38 @@ class SerialMachine(wiring.Component):
             Signal(ADDRESS_BITS, name=name) for name in ("here", "following", "coming")
         )
         stack = [Signal(ADDRESS_BITS, name=f"return_{i}", reset_less=True) for i in range(2)]
+        flags, funct3 = self._accumulator.flags, self._instruction[12:15]
+        zero, illegal = Signal(), Signal(reset_less=True)
+        taken = self._taken = Signal(reset_less=True)
+        m.d.comb += zero.eq(self._accumulator.value == 0)
+        m.d.sync += [
+            taken.eq(Mux(funct3[2], Mux(funct3[1], ~flags.ge, flags.lt), zero) ^ funct3[0]),
+            illegal.eq(self._decoder.control.illegal),
+        ]
         conditions = self._conditions
-        holds = Signal()
-        m.d.comb += holds.eq(1)
-        with m.Switch(word.condition):
-            for condition, signal in conditions.items():
-                with m.Case(condition):
-                    m.d.comb += holds.eq(signal)
+        holds, goes, target = Signal(), Signal(), Signal(ADDRESS_BITS)
+        looked_at = Cat(conditions.get(number, Const(1)) for number in range(32))
         m.d.comb += [
             word.eq(port.data),
             following.eq(here + 1),
-            coming.eq(following),
+            holds.eq(looked_at.bit_select(word.condition, 1)),
+            # Whether all bits are 0 is known late.
+            goes.eq(Mux(word.condition == Condition.Z, zero, holds) ^ word.negate),
+            target.eq(word.target),
+            # Whether to go is decided late.
+            coming.eq(Mux(goes, target, following)),
             port.addr.eq(coming),
         ]
-        goes = holds ^ word.negate
-        with m.If(goes):
-            m.d.comb += coming.eq(word.target)
         with m.Switch(word.condition):
             with m.Case(Condition.RETURN):
-                m.d.comb += coming.eq(stack[0])
+                m.d.comb += target.eq(stack[0])
                 m.d.sync += stack[0].eq(stack[1])
             with m.Case(Condition.OPCODE):
-                m.d.comb += coming[:5].eq(self._instruction[2:7])
+                m.d.comb += target[:5].eq(self._instruction[2:7] | illegal.replicate(5))
             with m.Case(Condition.FUNCT3):
-                m.d.comb += coming[:3].eq(self._instruction[12:15])
+                m.d.comb += target[:3].eq(self._instruction[12:15])
             with m.Case(Condition.CHOOSE):
-                m.d.comb += coming[:3].eq(self._accumulator.value[:3])
+                m.d.comb += target[:3].eq(self._accumulator.value[:3])
         with m.If(word.call & goes):
             m.d.sync += Cat(stack).eq(Cat(following, stack[0]))
         # The first instruction comes a cycle after reset.

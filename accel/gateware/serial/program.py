@@ -1,11 +1,12 @@
 """The serial machine's whole microcode, for one size of its memories."""
 
-from accel.gateware.serial.assembler import MUL_STEPS, assemble
+from accel.gateware.serial.assembler import assemble
 from accel.gateware.serial.code_core import CORE, HOST
 from accel.gateware.serial.code_dma import DMA
 from accel.gateware.serial.code_matmul import MATMUL
 from accel.gateware.serial.code_vector import VECTOR
 from accel.gateware.serial.machine import PROGRAM_BASE, SUMS_BASE
+from accel.gateware.serial.microword import MUL_STEPS
 from accel.isa import COMMANDS, CUSTOM_0, ISA_VERSION, Engine, Funct3
 from accel.regmap import ID_VALUE, REGISTERS, Cause, Rule
 
