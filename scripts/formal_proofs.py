@@ -476,7 +476,7 @@ PROOFS = (
         "TrapUnit: the contract that the proofs of the core assume",
         lambda: TrapUnit(address_width=8, base=0, multiply=False),
         "trap_unit.sv trap_requests.sv",
-        36,
+        38,
         (
             Seed(
                 "mtvec keeps its low bits",
@@ -489,6 +489,7 @@ PROOFS = (
         ),
         proven=False,
         defines={"CONTRACT": "assert"},
+        timeout=1800,
     ),
     Proof(
         "core-reg",
@@ -526,6 +527,7 @@ PROOFS = (
         cut=("dut_memory",),
         contracts={"dut_execute_traps": "trap_unit.sv"},
         defines={"CONTRACT": "assume"},
+        timeout=1800,
     ),
     Proof(
         "core-pc",
@@ -558,6 +560,12 @@ PROOFS = (
                 "again.eq(again | (arriving & ~self.take))",
                 "again.eq(again)",
             ),
+            Seed(
+                "a misaligned target is taken",
+                "controller.py",
+                "fetched.target[1] | fetched.target",
+                "fetched.target",
+            ),
         ),
         proven=False,
         cut=("dut_memory",),
@@ -576,12 +584,6 @@ PROOFS = (
                 "execute.py",
                 "alu.equal) ^ funct3[0])",
                 "alu.equal))",
-            ),
-            Seed(
-                "a misaligned target is taken",
-                "controller.py",
-                "fetched.target[1] | fetched.target",
-                "fetched.target",
             ),
             Seed(
                 "BLTU compares signed numbers",

@@ -25,6 +25,9 @@ WRITES_IN_FLIGHT = 4
 START_CYCLES = 2
 """From a matmul command's acceptance to its first word, if its weights are there."""
 
+PARAM_CYCLES = PARAM_WORDS + 1
+"""From the first request for a slice's parameters to the last of them."""
+
 UNDER_WAY = 31
 """Cycles after a depthwise command's last word before one with other taps may begin."""
 
@@ -239,12 +242,12 @@ class MatmulLane(Lane[Matmul]):
         # The first tile's weights: its address is looked at when the last tile has begun, row 0's
         # shadow registers are free when its cells have swapped, the port when that tile is read.
         look = max(offered, swap + 1)
-        self._burst = 1 + max(look + 1, swap + cols - 2, self._burst + rows - 1)
-        first = max(taken + START_CYCLES, self._burst + 1)
+        self._burst = 1 + max(look + 1, swap + cols - 3, self._burst + rows - 1)
+        first = max(taken + START_CYCLES, self._burst + 2)
         period = self._period(action)
         last = first + (action.tiles - 1) * period + action.positions - 1
         if action.tiles > 1:
-            self._burst = last + 1 - action.positions - period + cols - 1
+            self._burst = last + 1 - action.positions - period + cols - 2
         record.end = last + rows + cols + 5
         stall = (action.tiles - 1) * (period - action.positions)
         return Work(record, action, offered, taken, first, last, stall=stall)
@@ -309,7 +312,7 @@ class VectorLane(Lane[Vector]):
         fetch = max(offered, self._staging_free) + 1
         fetches = [fetch] if own else []
         # Its queue hears of it when the first slice is loaded.
-        taken = load = max(fetch + PARAM_WORDS, self.last + 1) + 1
+        taken = load = max(fetch + PARAM_CYCLES, self.last + 1) + 1
         if path != self._path:
             load = max(load, self.last + PATH_IDLE[self._path])
         self._path = path
@@ -321,7 +324,7 @@ class VectorLane(Lane[Vector]):
         self._staging_free = load + reduced
         for _ in range(1, action.slices if own else 1):
             fetches.append(self._staging_free + 1)
-            load = max(last, self._staging_free + 1 + PARAM_WORDS)
+            load = max(last, self._staging_free + 1 + PARAM_CYCLES)
             last = load + count
             self._staging_free = load + reduced
         if not own:

@@ -269,8 +269,6 @@ class Machine:
         action = prepare(self._config, engine, registers)
         record = self.ordering.push(engine, wait, post, stamp, self.core.pc)
         self._check_bounds(engine, action)
-        if engine in self._misfits and not self._config.serial:
-            raise CommandError(self._misfits[engine], Rule.SCRATCHPAD)
         self.ordering.access(record, action, self.spaces.memory_offset)
         action.run(self.spaces)
         if engine == Engine.LOAD:
@@ -332,6 +330,9 @@ class Machine:
                 raise CommandError(
                     f"addresses {UNITS[memory]} {high}; the last one is {last}", Rule[memory.name]
                 )
+        # The hardware refuses such a command before it asks memory for anything.
+        if engine in self._misfits and not self._config.serial:
+            raise CommandError(self._misfits[engine], Rule.SCRATCHPAD)
         if isinstance(action, Dma):
             base = self._memory_base + self.spaces.memory_offset
             starts, ends = action.rows

@@ -2,10 +2,11 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect
 
 from accel.gateware.axi import AXI4Signature
 from accel.gateware.fifo import Fifo
+from accel.gateware.skid import SkidBuffer
 
 __all__ = ["Axi4Arbiter"]
 
@@ -62,11 +63,18 @@ class Axi4Arbiter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.owners = owners = Fifo(shape=1, depth=self._writes_in_flight)
+        # The two last places are registers, for speed, where there are more.
+        registers = 2 if self._writes_in_flight > 2 else 0
+        m.submodules.owners = owners = Fifo(shape=1, depth=self._writes_in_flight - registers)
+        next_owner = owners.output
+        if registers:
+            m.submodules.owner = buffer = SkidBuffer(shape=1)
+            connect(m, owners.output, buffer.input)
+            next_owner = buffer.output
         self._pass_addresses(m, "ar", Const(1))
         owner, accepted = self._pass_addresses(m, "aw", owners.input.ready)
         m.d.comb += [owners.input.valid.eq(accepted), owners.input.payload.eq(owner)]
-        self._pass_data(m, owners.output)
+        self._pass_data(m, next_owner)
         self._pass_answers(m, "r", ("data", "resp", "last"))
         self._pass_answers(m, "b", ("resp",))
         return m

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from accel.gateware.bits import only
 from accel.gateware.delay import delayed
 from accel.regmap import STAMPS, Activity
 
@@ -105,11 +106,12 @@ class CounterBank(wiring.Component):
         pointer_q = Signal.like(pointer)
         visit_q, record_q = Signal(), Signal()
         base = Signal(32, reset_less=True)
+        void = Signal(reset_less=True)
         amount = Signal(_SMALL_BITS, reset_less=True)
         total = Signal(32)
         m.d.comb += [
             read.addr.eq(pointer),
-            total.eq(base + amount),
+            total.eq(only(~void, base) + amount),
             write.addr.eq(pointer_q),
             write.data.eq(total),
             write.en.eq(visit_q),
@@ -118,7 +120,8 @@ class CounterBank(wiring.Component):
             pointer_q.eq(pointer),
             visit_q.eq(visit),
             record_q.eq(visit & recording & (pointer < ACTIVITIES)),
-            base.eq(Mux(fresh, 0, read.data)),
+            base.eq(read.data),
+            void.eq(fresh),
             amount.eq(small),
         ]
         with m.If(visit_q & (pointer_q == self.index)):

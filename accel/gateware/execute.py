@@ -257,7 +257,8 @@ class Execute(wiring.Component):
                 writing.eq(issue.valid & control.writes),
                 ends.eq(~issue.valid | ~(control.several | control.tensor)),
             ]
-        with m.If(~self.enable | self.redirect.valid | self.done):
+        # Also what follows an instruction that traps: no result may meet the handler's address.
+        with m.If(~self.enable | self.redirect.valid | self.done | trapping):
             m.d.sync += [valid.eq(0), stealing.eq(0), writing.eq(0), ends.eq(1)]
             m.d.sync += [shifting.eq(0), linking.eq(0)]
         self._redirect(m, x, address, late, active, second, taken, entering)

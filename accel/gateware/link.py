@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from accel.gateware.axi import AXI4LiteSignature, AXI4Signature
 from accel.gateware.link_bus import WordBus
 from accel.gateware.link_core import LinkCore
-from accel.gateware.link_framing import Deframer, Framer
+from accel.gateware.link_framing import Deframer, Framer, PacketWord
+from accel.gateware.skid import SkidBuffer
 from accel.gateware.uart import UartReceiver, UartTransmitter, bit_cycles
 from accel.protocol import PROTOCOL_VERSION, Greeting
 
@@ -100,8 +101,13 @@ class HostLink(wiring.Component):
             core.heard.eq(receiver.received.valid),
             core.irq.eq(self.irq),
         ]
-        connect(m, core.answer, framer.words)
-        connect(m, framer.bytes, transmitter.bytes)
+        # On a full part the four are far apart.
+        m.submodules.words = words = SkidBuffer(shape=PacketWord)
+        m.submodules.bytes = line_bytes = SkidBuffer(shape=8)
+        connect(m, core.answer, words.input)
+        connect(m, words.output, framer.words)
+        connect(m, framer.bytes, line_bytes.input)
+        connect(m, line_bytes.output, transmitter.bytes)
         connect(m, core.access, bus.access)
         connect(m, bus.registers, flipped(self.registers))
         connect(m, bus.memory, flipped(self.memory))

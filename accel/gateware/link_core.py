@@ -4,7 +4,7 @@ from dataclasses import astuple
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory, ReadPort, WritePort
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from accel.gateware.link_bus import WordAccess
@@ -62,7 +62,7 @@ class LinkCore(wiring.Component):
 
     Latency
     -------
-    Three cycles from `end` to the first access, two cycles between two of them.
+    Four cycles from `end` to the first access, three cycles between two of them.
     """
 
     def __init__(self, *, greeting: Greeting, patience_bits: int) -> None:
@@ -97,30 +97,40 @@ class LinkCore(wiring.Component):
         self._timer = Signal(self._patience_bits)
         self._expired = Signal()
         self._written = Signal()
+        # Registers on both sides of the buffer, which is where there is room on a full part: the
+        # line is slow, and nothing is read within two cycles of its writing.
+        self._write = Signal()
+        self._read_data = Signal(32, reset_less=True)
         m.d.comb += [
             self._final.eq(self._position == self._request.words_less_one + _FIRST),
             self._expired.eq(self._timer.all()),
-            write.addr.eq(self._position),
-            write.data.eq(Mux(self.busy, self.access.result, self.word.data)),
             read.addr.eq(self._position),
             self.busy.eq(1),
-            self.answer.payload.data.eq(read.data),
-            *self._describe_access(read),
+            self.answer.payload.data.eq(self._read_data),
+            *self._describe_access(),
         ]
-        m.d.sync += self._timer.eq(self._timer + 1)
+        m.d.sync += [
+            self._timer.eq(self._timer + 1),
+            self._read_data.eq(read.data),
+            write.en.eq(self._write),
+            write.addr.eq(self._position),
+            write.data.eq(Mux(self.busy, self.access.result, self.word.data)),
+        ]
         with m.FSM():
             with m.State("receive"):
                 m.d.comb += self.busy.eq(0)
-                self._receive(m, write)
+                self._receive(m)
             with m.State("check"):
                 self._check(m)
             with m.State("wait"):
                 self._wait(m)
             with m.State("fetch"):
-                # The buffer answers a cycle after its address.
+                # The buffer answers two cycles after its address.
+                m.next = "fetched"
+            with m.State("fetched"):
                 m.next = "access"
             with m.State("access"):
-                self._access(m, write)
+                self._access(m)
             with m.State("header"):
                 self._send_header(m)
             with m.State("address"):
@@ -128,10 +138,12 @@ class LinkCore(wiring.Component):
             with m.State("payload"):
                 self._send_payload(m)
             with m.State("gap"):
+                m.next = "filled"
+            with m.State("filled"):
                 m.next = "payload"
         return m
 
-    def _describe_access(self, read: ReadPort) -> list:
+    def _describe_access(self) -> list:
         """Return what every access is like; only its `valid` depends on the state."""
         request, command, access = self._request, self._request.command, self.access
         all_bytes = Const(0b1111, 4)
@@ -140,16 +152,16 @@ class LinkCore(wiring.Component):
             access.registers.eq(command.registers),
             access.write.eq(command.write & ~self._written),
             access.address.eq(self._address | (self._written << 2)),
-            access.data.eq(read.data),
+            access.data.eq(self._read_data),
             access.strobe.eq(first & Mux(self._final, request.strobes[4:], all_bytes)),
             access.give_up.eq(self._expired),
         ]
 
-    def _receive(self, m: Module, write: WritePort) -> None:
+    def _receive(self, m: Module) -> None:
         """Keep a packet's words; the CRC, one more than the buffer holds, stays out of it."""
         position = self._position
         with m.If(self.word.valid):
-            m.d.comb += write.en.eq(position < _FIRST + MAX_WORDS)
+            m.d.comb += self._write.eq(position < _FIRST + MAX_WORDS)
             with m.If(~position.all()):
                 m.d.sync += position.eq(position + 1)
             with m.If(position == 0):
@@ -204,7 +216,7 @@ class LinkCore(wiring.Component):
             m.d.sync += self._status.eq(LinkStatus.PENDING)
             m.next = "header"
 
-    def _access(self, m: Module, write: WritePort) -> None:
+    def _access(self, m: Module) -> None:
         """Do one word, in one access or (READ_INDEXED) two."""
         command, access, position = self._request.command, self.access, self._position
         indexed, written = command.read & command.write, self._written
@@ -216,7 +228,7 @@ class LinkCore(wiring.Component):
             with m.Elif(indexed & ~written):
                 m.d.sync += written.eq(1)
             with m.Else():
-                m.d.comb += write.en.eq(command.read)
+                m.d.comb += self._write.eq(command.read)
                 m.d.sync += position.eq(position + 1)
                 with m.If(~indexed):
                     m.d.sync += self._address.eq(self._address + 4)
@@ -246,7 +258,7 @@ class LinkCore(wiring.Component):
             answer.payload.last.eq(~payload),
         ]
         with m.If(answer.ready):
-            m.next = "payload"
+            m.next = "gap"
             with m.If(~payload):
                 m.d.sync += self._position.eq(0)
                 m.next = "receive"

@@ -28,7 +28,7 @@ __all__ = [
 SCRATCHPAD_LATENCY = 3
 """Cycles from an accepted scratchpad read request to its response."""
 
-WEIGHT_LATENCY = 2
+WEIGHT_LATENCY = 3
 """Cycles from an accepted weight read request to its response."""
 
 

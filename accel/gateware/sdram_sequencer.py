@@ -73,16 +73,19 @@ class SdramSequencer(wiring.Component):
         started = Signal(range(timing.init + 1), init=timing.init)
         left = Signal(range(timing.init_refreshes + 1), init=timing.init_refreshes)
         until_next = Signal(range(max(timing.rp, timing.rfc, timing.mrd) + 1))
-        refreshes, falls_due = Signal(), Signal()
+        refreshes, refreshed, falls_due = Signal(), Signal(), Signal()
 
         with m.If(until_next != 0):
             m.d.sync += until_next.eq(until_next - 1)
         with m.If(self.ready):
-            m.d.comb += falls_due.eq(until_due == 0)
             m.d.sync += until_due.eq(until_due - 1)
-            with m.If(falls_due):
+            with m.If(until_due == 0):
                 m.d.sync += until_due.eq(timing.refresh - 1)
-        m.d.sync += due.eq(due + falls_due - (refreshes & self.ready))
+        m.d.sync += [
+            falls_due.eq(until_due == 0),
+            refreshed.eq(refreshes & self.ready),
+            due.eq(due + falls_due - refreshed),
+        ]
         drained = Signal()
         m.d.sync += drained.eq(self.at_rest & self.hold)
         m.d.comb += self.command.eq(Command.NOP)
@@ -104,7 +107,8 @@ class SdramSequencer(wiring.Component):
             with m.State("REFRESH"):
                 with m.If(until_next == 0):
                     m.d.comb += [self.command.eq(Command.REFRESH), refreshes.eq(1)]
-                    m.d.sync += until_next.eq(timing.rfc - 1)
+                    # `due` follows two cycles later.
+                    m.d.sync += until_next.eq(max(timing.rfc, 2) - 1)
                     with m.If(~self.ready):
                         m.d.sync += left.eq(left - 1)
                         with m.If(left == 1):

@@ -49,8 +49,8 @@ class WeightLoader(wiring.Component):
 
     Throughput
     ----------
-    From `start` to the next tile's first request: cols - 1 cycles, or `rows` from that tile's own
-    first request. `loaded` rises with the acceptance of a tile's first request. So there
+    From `start` to the next tile's first request: cols - 2 cycles, or `rows` from that tile's own
+    first request. `loaded` rises a cycle behind the acceptance of a tile's first request. So there
     is a `start` every max(rows, cols) cycles.
     """
 
@@ -94,11 +94,12 @@ class WeightLoader(wiring.Component):
         wait = Signal(range(self._cols))
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
+        begun = Signal()  # in the last cycle; input words then come no earlier than weights
         loaded = Signal()  # in this cycle
-        m.d.comb += self.loaded.eq((loaded & ~self.start) | (accepted & ~self.burst))
-        m.d.sync += loaded.eq(self.loaded)
+        m.d.comb += self.loaded.eq((loaded & ~self.start) | begun)
+        m.d.sync += [begun.eq(accepted & ~self.burst), loaded.eq(self.loaded)]
         with m.If(self.start):
-            m.d.sync += [wait.eq(self._cols - 3), need.eq(self.last)]
+            m.d.sync += [wait.eq(self._cols - 4), need.eq(self.last)]
 
         begin = Signal()
         row = Signal(range(self._rows), init=self._rows - 1)

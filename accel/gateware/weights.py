@@ -43,7 +43,7 @@ class WeightMemory(wiring.Component):
 
     Latency
     -------
-    WEIGHT_LATENCY (2) cycles from an accepted request to its response; one word per cycle.
+    WEIGHT_LATENCY (3) cycles from an accepted request to its response; one word per cycle.
     """
 
     def __init__(
@@ -90,8 +90,11 @@ class WeightMemory(wiring.Component):
             use_params.eq(params.valid & ~self.burst),
             params.ready.eq(~self.burst),
             matmul.ready.eq(~use_params),
-            memory.read_address.eq(Mux(use_params, params.payload, matmul.payload)),
         ]
+        # Through a register: on a full part its wires go to a hundred blocks.
+        address = Signal.like(memory.read_address, name="read_address_q", reset_less=True)
+        m.d.sync += address.eq(Mux(use_params, params.payload, matmul.payload))
+        m.d.comb += memory.read_address.eq(address)
         for name, client, accepted in (
             ("matmul", self.matmul, matmul.valid & ~use_params),
             ("params", self.params, use_params),
@@ -111,6 +114,6 @@ class WeightMemory(wiring.Component):
             m.d.sync += self.parity.wrong.eq(used & wrong.replicate(2))
             cycles = WEIGHT_LATENCY + 1
             m.d.comb += self.parity.address.eq(
-                delayed(m, memory.read_address, cycles, name="checked", reset_less=True)
+                delayed(m, address, cycles - 1, name="checked", reset_less=True)
             )
         return m

@@ -6,6 +6,8 @@ always @* begin
   assume (which == 0 || which == 1 || which == 2 || which == 4);
   if (open_q && !dropped && asks) assume (which == past_asks);
   if (dropped) assume (!asks);
+  // It starts with nothing under way.
+  if (restart || restarted) assume (!asks);
 end
 always @(posedge clk) begin
   past_asks <= which;

@@ -88,8 +88,8 @@ def test_tiles_of_one_pixel_follow_without_bubble(rows, cols):
     period = {following - start for start, following in pairwise(bench.inputs)}
     assert max(period) == max(rows, cols)
     assert bench.inputs[-1] - bench.inputs[1] == (tiles - 2) * max(rows, cols)
-    # With weights to load first, an idle engine takes one cycle more than with them loaded.
-    assert bench.inputs[0] - bench.accepted[0] <= 3
+    # With weights to load first, an idle engine takes two cycles more than with them loaded.
+    assert bench.inputs[0] - bench.accepted[0] <= 4
 
 
 @pytest.mark.parametrize("rows, cols", [(4, 4), (8, 4), (4, 8)])
@@ -138,7 +138,7 @@ def test_a_burst_has_no_gap_and_says_so():
 
 @pytest.mark.parametrize("gap, pixels", [(1, 1), (1, 5), (7, 5), (60, 5)])
 def test_busy_covers_every_command(gap, pixels):
-    """Up to five commands are in the pipeline, or one that comes late."""
+    """Up to four commands are in the pipeline, or one that comes late."""
     config = make_config(4, 4)
     commands = [
         flat(pixels, 1, acc_address=16 * (i % 2), weight_address=8 * i, accumulate=1)
@@ -146,7 +146,7 @@ def test_busy_covers_every_command(gap, pixels):
     ]
     bench = run(config, commands, gap=gap)
     if gap == pixels == 1:
-        assert bench.accepted[5] <= bench.completed[1][0]
+        assert bench.accepted[4] <= bench.completed[1][0]
     start = bench.accepted[0]
     assert not any(bench.busy[: start + 1])
     running = np.zeros(len(bench.busy), bool)

@@ -57,7 +57,7 @@ class Program:
 def test_a_tile_takes_its_positions_or_its_rows(fields, period, positions):
     work = Program().push(Engine.MATMUL, **fields)
     # The first tile's weights come first; the last tile's words and sums last.
-    assert work.first == work.offered + 3
+    assert work.first == work.offered + 4
     assert work.last == work.first + 5 * period + positions - 1
     assert work.record.end == work.last + CONFIG.rows + CONFIG.cols + 5
     assert work.stall == 5 * (period - positions)
@@ -82,13 +82,13 @@ def test_vector_elements(operation, window, cycles):
     size = {"count_col": 5, "count_row": 2, "slices": 2} | window
     work = Program().push(Engine.VECTOR, operation=operation, **size, **UNIFORM)
     assert work.last - work.first + 1 == cycles
-    assert (work.taken - work.offered, work.first - work.taken) == (11, 1)
+    assert (work.taken - work.offered, work.first - work.taken) == (12, 1)
 
 
-@pytest.mark.parametrize("results", [1, 10, 18, 30])
+@pytest.mark.parametrize("results", [1, 10, 19, 30])
 def test_short_slices_wait_for_parameters(results):
     work = Program().push(Engine.VECTOR, count_col=results, slices=2, dst_address=500)
-    assert work.last - work.first + 1 == max(18, results) + results
+    assert work.last - work.first + 1 == max(19, results) + results
     assert len(work.fetches) == 2
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accel import asm
-from accel.isa import WINDOW_BASE
+from accel.isa import WINDOW_BASE, StatusWord
 from accel.regmap import Cause
 from accel.riscv import CAUSES, CSRS, INTERRUPT, Csr, Trap
 from sim.devices.core import CoreSimulator
@@ -102,6 +102,28 @@ def test_trap(name: str, shown: Run) -> None:
     jumped = cause == Trap.FETCH_FAULT and name != "branch"
     words = with_handler([*code, word], [show(9, 0), *LOOK])
     assert shown(words) == [START + 4 if jumped else 77, 0, cause, pc, value, 0x1880]
+
+
+BEHIND = {
+    "shift": asm.slli(9, 1, 3),
+    "jal": asm.jal(9, 8),
+    "jalr": asm.jalr(9, 1, 0),
+    "load": asm.lw(9, 1, 0),
+    "mul": asm.mul(9, 1, 1),
+    "csr": asm.csrrs(9, Csr.MCYCLE, 0),
+    "engines": asm.tread(9, StatusWord.IDLE),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("name", ["illegal", "misaligned branch", "load"])
+def test_what_is_fetched_behind_a_trap(name: str, behind: str, shown: Run) -> None:
+    """At whatever distance it follows, its result does not meet the handler's address."""
+    word, cause, _ = TRAPS[name]
+    for distance in range(24):
+        follows = [*[asm.addi(9, 9, 1)] * distance, BEHIND[behind], asm.addi(9, 9, 1)]
+        words = with_handler([*asm.li(2, OUTSIDE), word, *follows], LOOK)
+        assert shown(words)[0] == cause, distance
 
 
 @pytest.mark.parametrize("name", TRAPS)
