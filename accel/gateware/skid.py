@@ -7,7 +7,16 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["ReadySlice", "SkidBuffer"]
 
 
-class SkidBuffer(wiring.Component):
+class _Stage(wiring.Component):
+    """What stands between two streams of one shape."""
+
+    def __init__(self, *, shape: ShapeLike) -> None:
+        super().__init__(
+            {"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))}
+        )
+
+
+class SkidBuffer(_Stage):
     """Two registers between two streams: every output is a register, either way.
 
     Parameters
@@ -24,11 +33,6 @@ class SkidBuffer(wiring.Component):
     -------
     One cycle; one transfer per cycle.
     """
-
-    def __init__(self, *, shape: ShapeLike) -> None:
-        super().__init__(
-            {"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))}
-        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -49,7 +53,7 @@ class SkidBuffer(wiring.Component):
         return m
 
 
-class ReadySlice(wiring.Component):
+class ReadySlice(_Stage):
     """One register between two streams, behind which `ready` is a register; the payload is not.
 
     Parameters
@@ -66,11 +70,6 @@ class ReadySlice(wiring.Component):
     -------
     None; one transfer per cycle. A transfer that has to wait does so in here.
     """
-
-    def __init__(self, *, shape: ShapeLike) -> None:
-        super().__init__(
-            {"input": In(stream.Signature(shape)), "output": Out(stream.Signature(shape))}
-        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -51,7 +51,8 @@ class WeightLoader(wiring.Component):
     ----------
     From `start` to the next tile's first request: cols - 2 cycles, or `rows` from that tile's own
     first request. `loaded` rises a cycle behind the acceptance of a tile's first request. So there
-    is a `start` every max(rows, cols) cycles.
+    is a `start` every max(rows, cols) cycles in a command, and every five at best from command to
+    command.
     """
 
     def __init__(self, *, rows: int, cols: int, words: int) -> None:
